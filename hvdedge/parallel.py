@@ -1,0 +1,232 @@
+"""The collectives that MPI lacks for us, and a communicator that counts what passes through it.
+
+The rows of a table are dealt in blocks: rank r of n holds the r-th block, so the blocks in rank order are the whole
+table, in the same order for any number of ranks. Numbers and text travel as buffers, never as pickles.
+"""
+
+import json
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from hvdedge.errors import RankError, is_users, one_line
+from hvdedge.meter import Traffic
+
+
+class MeteredComm(MPI.Intracomm):
+    """A communicator that adds what its calls move and wait to `traffic`.
+
+    Collectives are counted by the algorithm that we run them with: an all-reduce by its ring, 2 (n - 1) / n of the
+    buffer each way; gathers and exchanges by the blocks that leave and reach this rank; a broadcast as received once
+    by each rank, and sent by the root. Communicators split off it count into the same `traffic`.
+    """
+
+    traffic: Traffic
+
+    def __new__(cls, comm: MPI.Comm, traffic: Traffic | None = None) -> "MeteredComm":
+        self = super().__new__(cls, comm)
+        self.traffic = Traffic() if traffic is None else traffic
+        return self
+
+    def Split(self, color: int = 0, key: int = 0) -> "MeteredComm":
+        return MeteredComm(super().Split(color, key), self.traffic)
+
+    def Split_type(self, split_type: int, key: int = 0, info: MPI.Info = MPI.INFO_NULL) -> "MeteredComm":
+        return MeteredComm(super().Split_type(split_type, key, info), self.traffic)
+
+    def Barrier(self) -> None:
+        with self._waiting():
+            super().Barrier()
+
+    def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
+        self.traffic.bytes_sent += _size_bytes(buf)
+        with self._waiting():
+            super().Send(buf, dest, tag)
+
+    def Recv(
+        self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None
+    ) -> None:
+        status = MPI.Status() if status is None else status
+        with self._waiting():
+            super().Recv(buf, source, tag, status)
+        self.traffic.bytes_received += status.Get_count(MPI.BYTE)
+
+    def Bcast(self, buf: Any, root: int = 0) -> None:
+        self.count_bcast(_size_bytes(buf), root)
+        with self._waiting():
+            super().Bcast(buf, root)
+
+    def count_bcast(self, size_bytes: int, root: int = 0) -> None:
+        """Count a broadcast that another library made over this communicator."""
+        if self.size > 1 and self.rank == root:
+            self.traffic.bytes_sent += size_bytes
+        elif self.size > 1:
+            self.traffic.bytes_received += size_bytes
+
+    def Allreduce(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> None:
+        self._count(ring_bytes(_size_bytes(recvbuf), self.size))
+        with self._waiting():
+            super().Allreduce(sendbuf, recvbuf, op)
+
+    def Allgather(self, sendbuf: Any, recvbuf: Any) -> None:
+        self._count(_size_bytes(recvbuf) * (self.size - 1) // self.size)
+        with self._waiting():
+            super().Allgather(sendbuf, recvbuf)
+
+    def Allgatherv(self, sendbuf: Any, recvbuf: Any) -> None:
+        own = _size_bytes(sendbuf)
+        self.traffic.bytes_sent += own * (self.size - 1)
+        self.traffic.bytes_received += _size_bytes(recvbuf) - own
+        with self._waiting():
+            super().Allgatherv(sendbuf, recvbuf)
+
+    def Alltoall(self, sendbuf: Any, recvbuf: Any) -> None:
+        self._count(_size_bytes(recvbuf) * (self.size - 1) // self.size)
+        with self._waiting():
+            super().Alltoall(sendbuf, recvbuf)
+
+    def Alltoallv(self, sendbuf: Any, recvbuf: Any) -> None:
+        for (buffer, counts), name in ((sendbuf, "bytes_sent"), (recvbuf, "bytes_received")):
+            moved = (int(np.sum(counts)) - int(counts[self.rank])) * buffer.itemsize
+            setattr(self.traffic, name, getattr(self.traffic, name) + moved)
+        with self._waiting():
+            super().Alltoallv(sendbuf, recvbuf)
+
+    def _count(self, moved: int) -> None:
+        self.traffic.bytes_sent += moved
+        self.traffic.bytes_received += moved
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.traffic.idle_seconds += time.perf_counter() - start
+
+
+def ring_bytes(size_bytes: int, size: int) -> int:
+    """Return what each of `size` ranks sends, and receives, in a ring all-reduce of `size_bytes`.
+
+    Source: Patarasuk and Yuan 2009, Bandwidth optimal all-reduce algorithms: 2 (n - 1) / n of the buffer.
+    """
+    return 2 * (size - 1) * size_bytes // size
+
+
+def block(count: int, size: int, rank: int) -> slice:
+    """Return the rows of `rank` when `count` rows are dealt to `size` ranks; sizes differ by at most one."""
+    return slice(count * rank // size, count * (rank + 1) // size)
+
+
+@contextmanager
+def agree(comm: MPI.Intracomm) -> Iterator[None]:
+    """Collective. Run a body that calls no collective; an error on one rank becomes everybody's.
+
+    Raises:
+        RankError: on every rank, the error of the lowest rank that failed, with its rank, host and cause.
+    """
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as caught:
+        error = caught
+    first = np.array(comm.size if error is None else comm.rank)
+    comm.Allreduce(MPI.IN_PLACE, first, op=MPI.MIN)
+    if first == comm.size:
+        return
+    found = None
+    if comm.rank == first:
+        assert error is not None
+        found = {"host": socket.gethostname(), "cause": one_line(error), "is_input": is_users(error)}
+    raise RankError(int(first), **bcast_json(found, comm, root=int(first))) from error
+
+
+def bcast_json(value: Any, comm: MPI.Intracomm, root: int = 0) -> Any:
+    """Collective. Return the root's value, which JSON can hold, on every rank."""
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8) if comm.rank == root else np.empty(0, np.uint8)
+    length = np.array(text.size)
+    comm.Bcast(length, root)
+    if comm.rank != root:
+        text = np.empty(length, np.uint8)
+    comm.Bcast(text, root)
+    return json.loads(text.tobytes())
+
+
+def allgather_json(value: Any, comm: MPI.Intracomm) -> list:
+    """Collective. Return every rank's value, in rank order, on every rank; for small things that JSON can hold."""
+    return [json.loads(part) for part in allgather_bytes(json.dumps(value).encode(), comm)]
+
+
+def allgather_bytes(part: bytes, comm: MPI.Intracomm) -> list[bytes]:
+    """Collective. Return every rank's bytes, in rank order, on every rank."""
+    sizes = counts(len(part), comm)
+    everything = np.empty(sizes.sum(), np.uint8)
+    comm.Allgatherv(np.frombuffer(part, np.uint8), [everything, sizes])
+    return [piece.tobytes() for piece in np.split(everything, np.cumsum(sizes)[:-1])]
+
+
+def counts(count: int, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return every rank's `count`, in rank order: int64 (ranks,)."""
+    everyone = np.empty(comm.size, np.int64)
+    comm.Allgather(np.array(count, np.int64), everyone)
+    return everyone
+
+
+def allgather_rows(rows: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return all rows, in rank order, on every rank; (rows here, ...), one dtype and width for all."""
+    rows = np.ascontiguousarray(rows)
+    width = rows.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64))
+    sizes = counts(len(rows), comm)
+    everything = np.empty((sizes.sum(), *rows.shape[1:]), rows.dtype)
+    comm.Allgatherv(rows.reshape(-1).view(np.uint8), [everything.reshape(-1).view(np.uint8), sizes * width])
+    return everything
+
+
+def exchange(parts: Sequence[bytes], comm: MPI.Intracomm) -> list[bytes]:
+    """Collective. Send `parts[r]` to rank r; return what each rank sent here, in rank order."""
+    sent = np.array([len(part) for part in parts], np.int64)
+    received = np.empty_like(sent)
+    comm.Alltoall(sent, received)
+    out = np.frombuffer(b"".join(parts), np.uint8)
+    everything = np.empty(received.sum(), np.uint8)
+    comm.Alltoallv([out, sent], [everything, received])
+    return [piece.tobytes() for piece in np.split(everything, np.cumsum(received)[:-1])]
+
+
+def fetch_rows(rows: np.ndarray, wanted: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return the rows with the global numbers `wanted`, wherever they are.
+
+    Args:
+        rows: this rank's rows, (rows here, ...), one dtype and width on all ranks; any number on each rank.
+        wanted: global row numbers, int64, in any order, repeats allowed.
+    Returns:
+        An array of `rows.dtype`, (len(wanted), ...).
+    """
+    starts = np.concatenate([[0], np.cumsum(counts(len(rows), comm))])
+    holder = np.searchsorted(starts, wanted, side="right") - 1
+    order = np.argsort(holder, kind="stable")
+    asked = exchange(_split_by(wanted[order].astype(np.int64), holder[order], comm.size), comm)
+    answers = [rows[np.frombuffer(numbers, np.int64) - starts[comm.rank]].tobytes() for numbers in asked]
+    found = np.frombuffer(b"".join(exchange(answers, comm)), rows.dtype).reshape(len(wanted), *rows.shape[1:])
+    result = np.empty_like(found)
+    result[order] = found
+    return result
+
+
+def _split_by(values: np.ndarray, holder: np.ndarray, size: int) -> list[bytes]:
+    edges = np.searchsorted(holder, np.arange(size + 1))
+    return [values[edges[rank] : edges[rank + 1]].tobytes() for rank in range(size)]
+
+
+def _size_bytes(buffer: Any) -> int:
+    """Return the bytes of a buffer given as mpi4py takes it: an array, or [array, counts...]."""
+    if buffer is MPI.IN_PLACE or buffer is None:
+        return 0
+    if isinstance(buffer, (list, tuple)):
+        return _size_bytes(buffer[0])
+    return memoryview(buffer).nbytes
