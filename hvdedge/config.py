@@ -1,0 +1,379 @@
+"""The only reader of pipelines: TOML -> a checked Pipeline, in which every option has its value.
+
+A stage's section holds the stage's own settings (SETTINGS), the names of its methods (CHOICES: `model = "cnn"`) and
+these methods' options beside them. Stages that run several methods (LISTS) have a sub-section for each, run in the
+order in which they stand.
+"""
+
+import os
+import pathlib
+import re
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from hvdedge import methods
+from hvdedge.errors import InputError
+from hvdedge.methods import Method, Option, unknown
+from hvdedge.options import Between, Count, Fraction, Natural, Path, Positive
+from hvdedge.records import STAGES
+
+ROOT = methods.PACKAGE.parent
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+CHOICES = {
+    "prepare": {"reader": "datasets"},
+    "extract": {"extractor": "features"},
+    "train": {"model": "models", "strategy": "strategies"},
+}
+LISTS = {"clean": "cleaning", "profile": "profiling", "compress": "compression"}
+DEFAULTS = {"extractor": "image", "strategy": "ring_allreduce"}
+ALWAYS = {"profile": ("statistics",)}
+IN_RUN = "{run}/"  # begins a path in the run's folder, which only its stages know
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+
+
+class Prepare(msgspec.Struct, forbid_unknown_fields=True):
+    """What is read. `source`: a file, a list of files, a folder or a glob; nothing for a reader that makes its own.
+
+    `origin` and `sha256` say where a single source can be had and what it must be; both stand in the error where it
+    is missing, and a file that is there is held against the checksum.
+    """
+
+    source: str | tuple[str, ...] = ()
+    origin: str = ""
+    sha256: str = ""
+
+
+class Extract(msgspec.Struct, forbid_unknown_fields=True):
+    """How rows are split, by class; `uncleaned` extracts the rows as they were before clean, too, to compare."""
+
+    validation: Fraction = 0.1
+    test: Between = 0.2
+    uncleaned: bool = False
+
+
+class Train(msgspec.Struct, forbid_unknown_fields=True):
+    """What every strategy needs. `patience`: epochs without a better validation loss before the end, 0: never."""
+
+    epochs: Count = 10
+    batch_size: Count = 32
+    learning_rate: Positive = 0.001
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: Fraction = 0.9
+    patience: Natural = 0
+    checkpoint_every: Count = 1
+
+
+class Evaluate(msgspec.Struct, forbid_unknown_fields=True):
+    """`truth`: the folder with what is true of raw files that were made, against which the repairs are compared."""
+
+    truth: Path = ""
+
+
+class Empty(msgspec.Struct, forbid_unknown_fields=True):
+    """A stage without settings of its own."""
+
+
+SETTINGS: dict[str, type[msgspec.Struct]] = {
+    "prepare": Prepare,
+    "extract": Extract,
+    "train": Train,
+    "evaluate": Evaluate,
+}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A method of the pipeline with the values of all its options."""
+
+    method: Method
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.method.name
+
+
+def in_run(options: dict[str, Any], run: pathlib.Path) -> dict[str, Any]:
+    """Return the options with every `{run}/...` in the run's folder."""
+
+    def resolved(value: Any) -> Any:
+        is_inside = isinstance(value, str) and value.startswith(IN_RUN)
+        return str(run / value.removeprefix(IN_RUN)) if is_inside else value
+
+    return {name: resolved(value) for name, value in options.items()}
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a pipeline says of one stage: its settings, the methods chosen by key, the methods run in order."""
+
+    settings: dict[str, Any]
+    choices: dict[str, Chosen]
+    methods: tuple[Chosen, ...]
+
+    def as_written(self) -> dict[str, Any]:
+        """Return the section as TOML would hold it, with all defaults."""
+        chosen = {key: value for choice in self.choices.values() for key, value in choice.options.items()}
+        named = {key: choice.name for key, choice in self.choices.items()}
+        return {**self.settings, **named, **chosen, **{one.name: dict(one.options) for one in self.methods}}
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A checked pipeline. `sources` are the files that prepare reads, found and resolved."""
+
+    path: pathlib.Path
+    case: str
+    seed: int
+    memory_bytes: int
+    sections: dict[str, Section]
+    sources: tuple[pathlib.Path, ...]
+
+    def options(self, stage: str) -> dict[str, Any]:
+        """Return all that decides what `stage` makes of its inputs, as its record keeps it."""
+        general: dict[str, Any] = {"seed": self.seed, "memory_bytes": self.memory_bytes}
+        if stage == "prepare":
+            status = [path.stat() for path in self.sources]
+            general["sources"] = [
+                [str(path), found.st_size, found.st_mtime_ns] for path, found in zip(self.sources, status, strict=True)
+            ]
+        return {**general, **self.sections[stage].as_written()}
+
+    def as_written(self) -> dict[str, Any]:
+        """Return the pipeline as TOML would hold it, with all defaults."""
+        sections = {stage: self.sections[stage].as_written() for stage in STAGES}
+        sections["prepare"]["source"] = [str(path) for path in self.sources]
+        return {"case": self.case, "seed": self.seed, "memory": self.memory_bytes, **sections}
+
+
+def read_pipeline(
+    path: pathlib.Path, changes: Iterable[str] = (), last: str = "report", *, find_sources: bool = True
+) -> Pipeline:
+    """Return the pipeline in `path` with the `changes` (`train.epochs=3`) made to it.
+
+    Args:
+        last: the last stage that will run; those after it need not name their methods.
+        find_sources: whether what prepare reads is looked for.
+    Raises:
+        InputError: for a file that cannot be read, an unknown key, a wrong type, an impossible value, a missing source.
+    """
+    tree = read_toml(path)
+    for change in changes:
+        _change(tree, change)
+    top = {"case", "seed", "memory", *STAGES}
+    for key in tree:
+        if key not in top:
+            raise InputError(unknown(f"{path}: {key}", key, top))
+    case = _checked(path, "case", tree.get("case", path.stem), str)
+    if not NAME.fullmatch(case):
+        raise InputError(
+            f"{path}: case: received {case!r}, allowed: letters, digits and _ . -, as it names a folder; rename it"
+        )
+    seed = _checked(path, "seed", tree.get("seed", 0), Natural)
+    reading = _Reading(path, seed, last)
+    sections = {stage: reading.section(stage, tree.get(stage, {})) for stage in STAGES}
+    shares = sections["extract"].settings
+    if shares["validation"] + shares["test"] >= 1:
+        raise InputError(
+            f"{path}: extract: received validation = {shares['validation']} and test = {shares['test']}"
+            ", allowed: together below 1, as the rest is for training; lower one"
+        )
+    sources = _sources(path, Prepare(**sections["prepare"].settings)) if find_sources else ()
+    return Pipeline(path, case, seed, size_bytes(path, "memory", tree.get("memory", "1GB")), sections, sources)
+
+
+def read_toml(path: pathlib.Path) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Raises:
+        InputError: where it cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path}: received no file that can be read ({error.strerror}); give the path of a TOML file"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: received broken TOML ({error}); mend that line") from None
+
+
+def size_bytes(path: pathlib.Path, key: str, value: object) -> int:
+    """Return a size such as 512MB, 1 GiB or 1000000 in bytes."""
+    found = SIZE.fullmatch(str(value).strip())
+    if not found or isinstance(value, bool):
+        raise InputError(
+            f'{path}: {key}: received {value!r}, allowed: a size such as "512MB", "2GB" or 1000000 bytes; change it'
+        )
+    number, unit, binary = found.groups()
+    size = int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit.upper() or " "))
+    if size < 64_000_000:
+        raise InputError(f'{path}: {key}: received {value!r}, allowed: at least "64MB"; a rank needs that much')
+    return size
+
+
+def to_toml(tree: Mapping[str, Any], name: str = "") -> str:
+    """Return `tree`, nested mappings of what TOML can hold, as TOML; tables come after values."""
+    lines = [
+        f"{_key(key)} = {_value(value)}"
+        for key, value in tree.items()
+        if not isinstance(value, Mapping) and value is not None
+    ]
+    text = (f"[{name}]\n" if name else "") + "".join(line + "\n" for line in lines)
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            text += "\n" + to_toml(value, f"{name}.{_key(key)}" if name else _key(key))
+    return text
+
+
+class _Reading:
+    """What the sections of one file have in common while they are read."""
+
+    def __init__(self, path: pathlib.Path, seed: int, last: str):
+        self.path = path
+        self.seed = seed
+        self.last = last
+
+    def section(self, stage: str, given: object) -> Section:
+        if not isinstance(given, dict):
+            raise InputError(f"{self.path}: {stage}: received {given!r}, allowed: a section [{stage}]")
+        rest = dict(given)
+        settings = {
+            field.name: Option(field.type, "", field.default)
+            for field in msgspec.structs.fields(SETTINGS.get(stage, Empty))
+        }
+        chosen = {}
+        for key, kind in CHOICES.get(stage, {}).items():
+            where = f"{self.path}: {stage}.{key}"
+            name = rest.pop(key, DEFAULTS.get(key))
+            if name is None and STAGES.index(stage) > STAGES.index(self.last):
+                continue
+            if name is None:
+                raise InputError(
+                    f"{where}: received nothing, allowed: {', '.join(methods.names(kind))}; name one under [{stage}]"
+                )
+            chosen[key] = methods.find(kind, _checked(self.path, f"{stage}.{key}", name, str), where)
+        several = self._several(stage, rest)
+        allowed = {**settings}
+        for method in chosen.values():
+            clash = allowed.keys() & method.options.keys()
+            assert not clash, f"{method.kind}/{method.name}.py: option {clash} is taken"
+            allowed |= method.options
+        values = self._values(stage, rest, allowed, [*allowed, *CHOICES.get(stage, {})])
+        return Section(
+            {key: values[key] for key in settings},
+            {key: Chosen(method, {name: values[name] for name in method.options}) for key, method in chosen.items()},
+            several,
+        )
+
+    def _several(self, stage: str, rest: dict[str, Any]) -> tuple[Chosen, ...]:
+        if stage not in LISTS:
+            return ()
+        found = []
+        for name in [*(name for name in ALWAYS.get(stage, ()) if name not in rest), *rest]:
+            given, where = rest.pop(name, {}), f"{stage}.{name}"
+            method = methods.find(LISTS[stage], name, f"{self.path}: {where}")
+            if not isinstance(given, dict):
+                raise InputError(f"{self.path}: {where}: received {given!r}, allowed: a section [{where}]")
+            found.append(Chosen(method, self._values(where, given, method.options, method.options)))
+        return tuple(found)
+
+    def _values(self, where: str, given: dict[str, Any], allowed: dict[str, Option], offered: Iterable[str]) -> dict:
+        for key in given:
+            if key not in allowed:
+                raise InputError(unknown(f"{self.path}: {where}.{key}", key, offered))
+        values: dict[str, Any] = {}
+        for key, option in allowed.items():
+            default = self.seed if key == "seed" else option.default
+            values[key] = _checked(self.path, f"{where}.{key}", given[key], option.type) if key in given else default
+            place = values[key]
+            if option.type is Path and place and not place.startswith(IN_RUN):
+                values[key] = str(_find_path(self.path, f"{where}.{key}", place))
+        return values
+
+
+def _checked(path: pathlib.Path, where: str, value: object, wanted: Any) -> Any:
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError as error:
+        words = [word for word in typing.get_args(wanted) if isinstance(word, str)] if _is_literal(wanted) else []
+        if words:
+            raise InputError(unknown(f"{path}: {where}", value, words)) from None
+        reason = str(error).split(" - at `")[0].replace("`", "")
+        allowed = (reason[:1].lower() + reason[1:]).rpartition(", got ")[0] or reason
+        raise InputError(
+            f"{path}: {where}: received {value!r}, allowed: {allowed.removeprefix('expected ')}; change that value"
+        ) from None
+
+
+def _is_literal(wanted: Any) -> bool:
+    return typing.get_origin(wanted) is Literal
+
+
+def _change(tree: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    words = key.strip().split(".")
+    if not equals or not all(words):
+        raise InputError(f"--set: received {change!r}, allowed: KEY=VALUE such as train.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word stands for itself, as a shell user expects
+    for depth, word in enumerate(words[:-1], start=1):
+        tree = tree.setdefault(word, {})
+        if not isinstance(tree, dict):
+            raise InputError(f"--set: received {change!r}, but {'.'.join(words[:depth])} is a value, not a section")
+    tree[words[-1]] = value
+
+
+def _sources(path: pathlib.Path, prepare: Prepare) -> tuple[pathlib.Path, ...]:
+    found: list[pathlib.Path] = []
+    for one in (prepare.source,) if isinstance(prepare.source, str) else prepare.source:
+        try:
+            place = _find_path(path, "prepare.source", one)
+        except InputError as error:
+            hints = [
+                f"it can be had from {prepare.origin}" * bool(prepare.origin),
+                f"SHA-256 {prepare.sha256}" * bool(prepare.sha256),
+            ]
+            raise InputError("; ".join([str(error), *filter(None, hints)])) from None
+        files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else _glob(place)
+        if not files:
+            raise InputError(
+                f"{path}: prepare.source: received {one!r}, a folder without files; name one that has some"
+            )
+        found += files
+    return tuple(found)
+
+
+def _find_path(path: pathlib.Path, where: str, value: str) -> pathlib.Path:
+    """Return where a path named in a pipeline is: beside the TOML, else under $HVDEDGE_DATA."""
+    data = pathlib.Path(os.environ.get("HVDEDGE_DATA") or ROOT / "data")
+    for place in (path.parent / value, data / value):
+        if place.exists() or _glob(place):
+            return place.resolve() if place.exists() else place.absolute()
+    raise InputError(
+        f"{path}: {where}: received {value!r}, found neither in {path.parent.resolve()} nor in {data.resolve()}"
+        "; put it there, or set HVDEDGE_DATA to the folder that holds it"
+    )
+
+
+def _glob(place: pathlib.Path) -> list[pathlib.Path]:
+    if place.is_file():
+        return [place]
+    return sorted(file for file in place.parent.glob(place.name) if file.is_file()) if place.parent.is_dir() else []
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return msgspec.json.encode(value).decode()  # JSON's strings, numbers and booleans are TOML's

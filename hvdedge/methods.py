@@ -1,0 +1,99 @@
+"""Finding a method by its file's name and checking its options against its signature, without importing it.
+
+A method is one file with one public function. Its keyword-only arguments are its options: name, type, default.
+They are read with `ast`, so that the command knows them all and loads neither MPI nor TensorFlow.
+"""
+
+import ast
+import difflib
+import functools
+import importlib
+import pathlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hvdedge import options
+from hvdedge.errors import InputError
+
+PACKAGE = pathlib.Path(__file__).resolve().parent
+FUNCTIONS = {
+    "datasets": "read",
+    "structure": "repair",
+    "cleaning": "clean",
+    "profiling": "profile",
+    "features": "extract",
+    "models": "build",
+    "strategies": "train",
+    "compression": "compress",
+    "reports": "tabulate",
+}
+_TYPES = {
+    **{
+        name: getattr(options, name)
+        for name in ("Count", "Natural", "Positive", "NonNegative", "Share", "Fraction", "Between")
+    },
+    **{"Path": options.Path, "Literal": Literal, "bool": bool, "int": int, "float": float, "str": str, "tuple": tuple},
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One keyword-only argument of a method: its type, as msgspec checks it, that type as written, its default."""
+
+    type: Any
+    written: str
+    default: Any
+
+
+@dataclass(frozen=True)
+class Method:
+    """A file of one of the folders, and what its public function takes."""
+
+    kind: str
+    name: str
+    summary: str
+    options: dict[str, Option]
+
+    def load(self) -> Callable:
+        """Import the method's file and return its function."""
+        return getattr(importlib.import_module(f"hvdedge.{self.kind}.{self.name}"), FUNCTIONS[self.kind])
+
+
+def names(kind: str) -> list[str]:
+    """Return the methods of a folder, sorted."""
+    return sorted(path.stem for path in (PACKAGE / kind).glob("*.py") if not path.stem.startswith("_"))
+
+
+def find(kind: str, name: str, where: str) -> Method:
+    """Return a method by its name.
+
+    Raises:
+        InputError: where there is none of this name; offers the nearest.
+    """
+    if name not in names(kind):
+        raise InputError(unknown(where, name, names(kind)))
+    return _parse(kind, name)
+
+
+def unknown(where: str, received: object, allowed: Iterable[str]) -> str:
+    """Return the line that says what is allowed at `where`, and which of it is nearest to what was received."""
+    allowed = sorted(allowed)
+    line = f"{where}: received {received!r}, allowed: {', '.join(allowed) or 'nothing'}"
+    near = difflib.get_close_matches(str(received), allowed, n=1, cutoff=0.5)
+    return f"{line}; did you mean {near[0]!r}?" if near else line
+
+
+@functools.cache
+def _parse(kind: str, name: str) -> Method:
+    tree = ast.parse((PACKAGE / kind / f"{name}.py").read_text(encoding="utf-8"))
+    function = next(
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == FUNCTIONS[kind]
+    )  # a file without it is a bug of ours; a test looks at every file
+    summary = (ast.get_docstring(function) or "").split("\n")[0].removeprefix("Collective. ")
+    found = {}
+    for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
+        assert argument.annotation is not None and default is not None, f"{kind}/{name}.py: {argument.arg}"
+        written = ast.unparse(argument.annotation)
+        found[argument.arg] = Option(eval(written, {"__builtins__": {}}, _TYPES), written, ast.literal_eval(default))  # noqa: S307
+    return Method(kind, name, summary, found)

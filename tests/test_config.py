@@ -1,0 +1,190 @@
+"""Pipelines: defaults, changes, and one clear line for each thing that can be wrong."""
+
+import pathlib
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hvdedge import config, methods
+from hvdedge.errors import InputError
+
+MINIMAL = '[prepare]\nreader = "csv"\nsource = "rows.csv"\n[train]\nmodel = "cnn"\n'
+
+
+@pytest.fixture
+def pipeline(tmp_path):
+    """Write a pipeline beside a source and read it."""
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+
+    def read(text=MINIMAL, changes=()):
+        path = tmp_path / "some.toml"
+        path.write_text(text)
+        return config.read_pipeline(path, changes)
+
+    return read
+
+
+def test_what_is_not_given_has_its_default(pipeline):
+    found = pipeline()
+    assert (found.case, found.seed, found.memory_bytes) == ("some", 0, 10**9)
+    assert found.sections["train"].settings["epochs"] == 10
+    assert found.sections["train"].choices["strategy"].name == "ring_allreduce"
+    assert found.sections["train"].choices["strategy"].options == {"scaling": "linear", "warmup_epochs": 5.0}
+    assert [one.name for one in found.sections["profile"].methods] == ["statistics"]
+
+
+def test_methods_run_in_the_order_of_their_sections(pipeline):
+    text = MINIMAL + "[clean.missing]\n[clean.duplicates]\n[clean.errors]\n"
+    assert [one.name for one in pipeline(text).sections["clean"].methods] == ["missing", "duplicates", "errors"]
+
+
+def test_the_pipelines_seed_is_that_of_every_method_with_one(pipeline):
+    found = pipeline("seed = 5\n" + MINIMAL)
+    assert found.sections["train"].choices["model"].options["seed"] == 5
+    assert pipeline("seed = 5\n" + MINIMAL, ["train.seed=6"]).sections["train"].choices["model"].options["seed"] == 6
+
+
+def test_changes_are_read_as_toml_and_bare_words_as_text(pipeline):
+    found = pipeline(MINIMAL, ["train.epochs=3", "train.optimizer=sgd", 'case="x"', "clean.missing.method=median"])
+    assert found.case == "x"
+    assert found.sections["train"].settings["epochs"] == 3
+    assert found.sections["train"].settings["optimizer"] == "sgd"
+    assert found.sections["clean"].methods[0].options["method"] == "median"
+
+
+def test_what_is_written_reads_back_as_the_same_pipeline(pipeline, tmp_path):
+    found = pipeline("seed = 3\nmemory = '512MB'\n" + MINIMAL + "[clean.missing]\n[compress.prune]\nsparsity = 0.25\n")
+    path = tmp_path / "written.toml"
+    path.write_text(config.to_toml(found.as_written()))
+    again = config.read_pipeline(path)
+    assert (again.case, again.seed, again.memory_bytes, again.sections["train"]) == (
+        found.case,
+        found.seed,
+        found.memory_bytes,
+        found.sections["train"],
+    )
+    assert again.sections["clean"] == found.sections["clean"]
+    assert again.sections["compress"] == found.sections["compress"]
+    assert again.sources == found.sources
+
+
+def test_a_source_is_found_beside_the_toml_then_in_the_data_folder(pipeline, tmp_path, monkeypatch):
+    data = tmp_path / "elsewhere"
+    data.mkdir()
+    (data / "far.csv").write_text("a\n1\n")
+    monkeypatch.setenv("HVDEDGE_DATA", str(data))
+    assert pipeline().sources == ((tmp_path / "rows.csv").resolve(),)
+    assert pipeline(MINIMAL.replace("rows.csv", "far.csv")).sources == ((data / "far.csv").resolve(),)
+    (tmp_path / "b.csv").write_text("a\n1\n")
+    assert [path.name for path in pipeline(MINIMAL.replace("rows.csv", "*.csv")).sources] == ["b.csv", "rows.csv"]
+
+
+def test_a_missing_source_says_where_it_can_be_had(pipeline):
+    text = MINIMAL.replace('source = "rows.csv"', 'source = "none.csv"\norigin = "the archive"\nsha256 = "abc"')
+    with pytest.raises(
+        InputError, match=r"prepare.source: received 'none.csv', found neither in .* the archive; SHA-256 abc"
+    ):
+        pipeline(text)
+
+
+def test_a_path_in_the_run_is_resolved_once_the_run_is_known(pipeline):
+    options = (
+        pipeline(MINIMAL + '[clean.missing]\ntruth = "{run}/raw/cells.csv"\n').sections["clean"].methods[0].options
+    )
+    assert options["truth"] == "{run}/raw/cells.csv"
+    assert config.in_run(options, pathlib.Path("/results/x"))["truth"] == "/results/x/raw/cells.csv"
+
+
+WRONG = [
+    ("trian.epochs=3", "trian", "did you mean 'train'"),
+    ("train.epoch=3", "train.epoch", "did you mean 'epochs'"),
+    ("train.epochs=many", "train.epochs", "'many'"),
+    ("train.epochs=-1", "train.epochs", ">= 1"),
+    ("train.epochs=0", "train.epochs", ">= 1"),
+    ("train.batch_size=0", "train.batch_size", ">= 1"),
+    ("train.learning_rate=0", "train.learning_rate", "> 0"),
+    ("train.warmup_epochs=-1", "train.warmup_epochs", ">= 0"),
+    ("train.scaling=cubic", "train.scaling", "allowed: linear, none, sqrt"),
+    ("train.optimizer=adm", "train.optimizer", "did you mean 'adam'"),
+    ("extract.validation=0.9", "extract", "together below 1"),
+    ("train.strategy=ring_alreduce", "train.strategy", "did you mean 'ring_allreduce'"),
+    ("train.model=cn", "train.model", "cnn"),
+    ("train.model=3", "train.model", "allowed: str"),
+    ("train=3", "train", "section"),
+    ("clean.mising.method=mean", "clean.mising", "did you mean 'missing'"),
+    ("clean.missing=3", "clean.missing", "section"),
+    ("clean.missing.methods=mean", "clean.missing.methods", "did you mean 'method'"),
+    ("compress.prune.sparsity=1", "compress.prune.sparsity", "< 1"),
+    ("extract.test=1.5", "extract.test", "< 1"),
+    ("memory=lots", "memory", "512MB"),
+    ("memory=1kB", "memory", "64MB"),
+    ("seed=-1", "seed", ">= 0"),
+    ("case=../x", "case", "letters"),
+    ("prepare.reader=", "prepare.reader", "allowed"),
+    ("train", "--set", "KEY=VALUE"),
+    ("=3", "--set", "KEY=VALUE"),
+    ("case.x=3", "--set", "not a section"),
+]
+
+
+@pytest.mark.parametrize(("change", "where", "says"), WRONG, ids=[change for change, _, _ in WRONG])
+def test_what_is_wrong_is_named_in_one_line(pipeline, change, where, says):
+    with pytest.raises(InputError) as error:
+        pipeline('case = "some"\n' + MINIMAL, [change])
+    assert where in str(error.value)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["case = \n", "[train\n", 'case = "a"\ncase = "b"\n'])
+def test_broken_toml_is_one_line_that_names_the_file(pipeline, text):
+    with pytest.raises(InputError, match=r"some.toml: received broken TOML \(.*line"):
+        pipeline(text)
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="none.toml: received no file"):
+        config.read_pipeline(tmp_path / "none.toml")
+
+
+def test_a_section_without_a_method_names_those_that_there_are(pipeline):
+    with pytest.raises(InputError, match="train.model: received nothing, allowed: .*cnn"):
+        pipeline('[prepare]\nreader = "csv"\nsource = "rows.csv"\n')
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("512MB", 512 * 10**6), ("1 GiB", 2**30), (10**8, 10**8), ("0.5GB", 5 * 10**8), ("2g", 2 * 10**9)],
+)
+def test_sizes_are_read_as_people_write_them(text, size):
+    assert config.size_bytes(pathlib.Path("x"), "memory", text) == size
+
+
+_values = st.one_of(
+    st.booleans(),
+    st.integers(-(2**53), 2**53),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x7f")),
+)
+_keys = st.text(min_size=1).filter(lambda key: "\x7f" not in key)
+
+
+@given(
+    st.recursive(
+        st.dictionaries(_keys, _values | st.lists(_values)),
+        lambda tree: st.dictionaries(_keys, _values | tree),
+        max_leaves=5,
+    )
+)
+def test_any_tree_is_written_as_toml_that_reads_back(tree):
+    assert tomllib.loads(config.to_toml(tree)) == tree
+
+
+@pytest.mark.parametrize("kind", methods.FUNCTIONS)
+def test_every_method_file_can_be_read_without_importing_it(kind):
+    for name in methods.names(kind):
+        method = methods.find(kind, name, kind)
+        assert method.summary, f"{kind}/{name}.py has no docstring"
+        assert callable(method.load())

@@ -1,0 +1,32 @@
+"""What the user sees while a run goes on: plain lines in a pipe, the fullest rank's memory."""
+
+import pytest
+
+from hvdedge.progress import Display, describe, size
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(None, "–"), (0, "0 B"), (999, "999 B"), (1_234_567, "1.23 MB"), (2.5e12, "2.5 TB")]
+)
+def test_sizes_have_three_digits_and_a_unit(count, text):
+    assert size(count) == text
+
+
+def test_numbers_are_written_as_people_read_them():
+    words = describe(epoch=3, epochs=12, loss=0.123456, examples_per_second=14180.3)
+    assert words == ["epoch 3/12", "loss 0.1235", "examples/s 14,180"]
+    assert describe("once more") == ["once more"]
+
+
+def test_a_pipe_gets_plain_lines_with_the_memory_of_the_fullest_rank(capsys):
+    with Display(8) as display:
+        display.begin("train", 2)
+        display.show({"event": "progress", "rank": 1, "rss_bytes": 2_000_000})
+        display.show(
+            {"event": "progress", "rank": 0, "rss_bytes": 1_000_000, "text": "", "epoch": 1, "epochs": 2, "loss": 0.5}
+        )
+        display.end("done")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "[1/8] train on 2 ranks"
+    assert lines[-1].startswith("[1/8] train: done, ")
+    assert lines[-1].endswith("memory 2 MB")
