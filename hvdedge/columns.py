@@ -1,0 +1,172 @@
+"""What kind of column a column is, and its cells as numbers, as text, or counted.
+
+The kinds are those of the records: boolean, integer, float, date, time, timestamp, category, text, array. A column of
+categories is text with a dictionary; everything here takes it apart first, because each batch may have another one.
+"""
+
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from mpi4py import MPI
+
+from hvdedge.errors import InputError
+from hvdedge.parallel import allgather_bytes
+from hvdedge.tables import Table, from_bytes, to_bytes
+
+NUMBERS = ("integer", "float")
+CLOCKS = ("date", "time", "timestamp")
+TEXTS = ("category", "text")
+ARRAY_COLUMNS = 8  # from so many on, columns that differ by a number are taken as the cells of one array
+
+
+def kind(type: pa.DataType) -> str:
+    """Return which of the records' kinds of column an Arrow type is."""
+    tests = {
+        "boolean": pa.types.is_boolean,
+        "integer": pa.types.is_integer,
+        "float": lambda type: pa.types.is_floating(type) or pa.types.is_decimal(type),
+        "date": pa.types.is_date,
+        "time": pa.types.is_time,
+        "timestamp": pa.types.is_timestamp,
+        "category": pa.types.is_dictionary,
+        "array": lambda type: pa.types.is_nested(type),
+    }
+    return next((name for name, holds in tests.items() if holds(type)), "text")
+
+
+def of_kind(table: Table, kinds: Iterable[str], names: Sequence[str] | None = None) -> list[str]:
+    """Return those of `names` (default: all columns that hold data) whose kind is one of `kinds`."""
+    names = table.columns if names is None else names
+    return [name for name in names if kind(table.schema.field(name).type) in set(kinds)]
+
+
+def natural(name: str) -> tuple:
+    """Return a key that sorts p2 before p10."""
+    return tuple((int(part), part) if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part)
+
+
+def arrays(names: Iterable[str]) -> list[list[str]]:
+    """Return groups of at least `ARRAY_COLUMNS` names that differ by their numbers only, each in natural order."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"\d+", "#", name), []).append(name)
+    return [sorted(group, key=natural) for group in groups.values() if len(group) >= ARRAY_COLUMNS]
+
+
+def matching(table: Table, patterns: Sequence[str], where: str) -> list[str]:
+    """Return the columns that match one of `patterns` (such as p*), in the table's order; all for no pattern.
+
+    Raises:
+        InputError: where a pattern matches no column; `where` names the option.
+    """
+    for pattern in patterns:
+        if not fnmatch.filter(table.columns, pattern):
+            raise InputError(
+                f"{where}: received {pattern!r}, which matches no column, allowed: {shown(table.columns)}; "
+                "name columns of the table"
+            )
+    return [name for name in table.columns if not patterns or any(fnmatch.fnmatchcase(name, p) for p in patterns)]
+
+
+def shown(names: Sequence[str]) -> str:
+    """Return the names for a message, the middle left out where there are many."""
+    short = [*names] if len(names) <= 12 else [*names[:9], "...", *names[-2:]]
+    return ", ".join(short) or "nothing"
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """Return a column of categories as text, any other as it is."""
+    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+
+
+def to_floats(column: pa.Array) -> np.ndarray:
+    """Return the cells as float64, NaN where there is no finite number; times as days, or as microseconds.
+
+    A whole number beyond 2**53 is rounded to the nearest float64.
+    """
+    type = column.type
+    if pa.types.is_date(type):
+        column = column.cast(pa.date32()).cast(pa.int32())
+    elif pa.types.is_timestamp(type):
+        column = column.cast(pa.timestamp("us", type.tz), safe=False).cast(pa.int64())
+    elif pa.types.is_time(type):
+        column = column.cast(pa.time64("us"), safe=False).cast(pa.int64())
+    values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return np.where(np.isfinite(values), values, np.nan) + 0.0  # + 0.0 turns -0.0 into 0.0
+
+
+def from_floats(values: np.ndarray, type: pa.DataType) -> pa.Array:
+    """Return what `to_floats` made, or the mean of such, as cells of `type`: NaN is null, the rest is rounded."""
+    cells = pa.array(values, pa.float64(), from_pandas=True)
+    if kind(type) == "float":
+        return cells.cast(type)
+    cells = pc.round(cells, round_mode="half_to_even").cast(pa.int64(), safe=False)
+    if pa.types.is_date(type):
+        return cells.cast(pa.int32()).cast(pa.date32()).cast(type)
+    if pa.types.is_timestamp(type):
+        return cells.cast(pa.timestamp("us", type.tz)).cast(type)
+    return cells.cast(pa.time64("us")).cast(type, safe=False) if pa.types.is_time(type) else cells.cast(type)
+
+
+def to_text(column: pa.Array) -> pa.Array:
+    """Return the cells as they stand in logs and truth files."""
+    return plain(column).cast(pa.string())
+
+
+def value_counts(table: Table, names: Sequence[str], limit: int, comm: MPI.Intracomm) -> dict[str, pa.Table | None]:
+    """Collective. Return how often each value is in all rows: (value, count) by falling count, then rising value.
+
+    None for a column that has more than `limit` values. A rank holds up to 2 * `limit` values of each column.
+    """
+    held = {name: _Counter(limit) for name in names}
+    for batch in table.select(list(names)).batches() if names else ():
+        for name in names:
+            held[name].add(batch.column(name))
+    over = np.array([held[name].is_over for name in names], np.int64)
+    comm.Allreduce(MPI.IN_PLACE, over, op=MPI.MAX)
+    return {name: None if over[i] else held[name].merge(table, name, comm) for i, name in enumerate(names)}
+
+
+class _Counter:
+    """The values of one column so far, with their counts; it gives up at more than `limit`."""
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self.is_over = False
+        self._parts: list[pa.Table] = []
+        self._values = 0
+
+    def add(self, column: pa.Array) -> None:
+        column = plain(column)
+        if pa.types.is_floating(column.type):
+            column = column.filter(pc.is_finite(column))
+        column = column.drop_null()
+        if self.is_over or not len(column):
+            return
+        found = column.value_counts()
+        self._parts.append(pa.table({"value": found.field(0), "count": found.field(1)}))
+        self._values += len(found)
+        if self._values > 2 * self.limit:
+            self._parts = [_summed(self._parts)]
+            self._values = len(self._parts[0])
+            if self._values > self.limit:
+                self.is_over, self._parts = True, []
+
+    def merge(self, table: Table, name: str, comm: MPI.Intracomm) -> pa.Table | None:
+        type = table.schema.field(name).type
+        schema = pa.schema({"value": type.value_type if pa.types.is_dictionary(type) else type, "count": pa.int64()})
+        mine = _summed(self._parts) if self._parts else schema.empty_table()
+        sent = allgather_bytes(to_bytes(mine.to_batches(), schema), comm)
+        everyone = _summed([pa.Table.from_batches(from_bytes(part), schema) for part in sent])
+        if len(everyone) > self.limit:
+            return None
+        return everyone.sort_by([("count", "descending"), ("value", "ascending")])
+
+
+def _summed(parts: list[pa.Table]) -> pa.Table:
+    found = pa.concat_tables(parts).group_by("value").aggregate([("count", "sum")])
+    return found.select(["value", "count_sum"]).rename_columns(["value", "count"]).combine_chunks()

@@ -1,0 +1,417 @@
+"""The frame that every job runs in: communicator, settings, meter, record, log, progress, outputs, errors.
+
+A job's file names what it reads, which methods it calls and what it writes:
+
+    def main(stage):
+        table = stage.read_table("prepared")
+        ...
+        stage.write_table("cleaned", table)
+
+    if __name__ == "__main__":
+        start("clean", main)
+"""
+
+import contextlib
+import datetime
+import functools
+import json
+import logging
+import os
+import pathlib
+import platform
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+import msgspec
+import numpy as np
+from mpi4py import MPI
+
+from hvdedge import records
+from hvdedge.clusters import Cluster, read_cluster
+from hvdedge.config import IN_RUN, Chosen, Pipeline, in_run, read_pipeline
+from hvdedge.errors import FULL, InputError, RankError, is_users, one_line
+from hvdedge.meter import Meter, peak_rss_bytes
+from hvdedge.parallel import MeteredComm, agree, allgather_json
+from hvdedge.progress import EVENT, describe
+from hvdedge.records import Output, RankRecord, RunRecord
+from hvdedge.tables import Table, part_path, read_parts
+from hvdedge.workspace import CHANGES, QUARANTINE, Scratch, Source, Workspace
+
+PROGRESS_SECONDS = 0.2  # between two progress events of a rank
+SAME_WORD_SECONDS = 0.3  # what other ranks leave the root to tell of wrong input
+LAST_WORD_SECONDS = 1.0  # what the ranks wait for the one that tells of an error that all of them know
+
+
+class Stage:
+    """One stage of one run, as one rank sees it.
+
+    Attributes:
+        comm: the ranks of this stage, counted by the meter.
+        pipeline, section: all settings, and those of this stage.
+        folder: the run's folder.
+        workspace: what methods get beside their rows; its metrics go into the record.
+        history, events: further parts of the record, alike on every rank.
+    """
+
+    def __init__(
+        self, name: str, pipeline: Pipeline, cluster: Cluster, folder: pathlib.Path, comm: MeteredComm, meter: Meter
+    ):
+        self.name = name
+        self.pipeline = pipeline
+        self.section = pipeline.sections[name]
+        self.cluster = cluster
+        self.folder = folder
+        self.comm = comm
+        self.meter = meter
+        self.log = logging.getLogger("hvdedge")
+        self.history: dict[str, list] = {}
+        self.events: list[dict[str, Any]] = []
+        self._inputs: dict[str, str] = {}
+        self._outputs: dict[str, Output] = {}
+        self._told = 0.0
+        self._started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        with agree(comm):
+            self._scratch = Scratch()
+            tempfile.tempdir = str(self._scratch.path)  # so that what libraries leave behind goes with it
+        self.workspace = Workspace(folder, self._scratch.path, pipeline.memory_bytes)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.workspace.metrics
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this rank does what is done once; methods do not ask."""
+        return self.comm.rank == 0
+
+    def read_source(self) -> Source:
+        """Collective. Return what prepare reads, held against the checksum that the pipeline gives, if any."""
+        wanted, paths = self.settings.get("sha256"), self.pipeline.sources
+        with agree(self.comm):
+            if self.is_root and wanted and len(paths) == 1 and records.sha256(paths[0]) != wanted:
+                raise InputError(
+                    f"{paths[0]}: received SHA-256 {records.sha256(paths[0])}, allowed: {wanted}; get the file again"
+                )
+        return Source(paths, self.workspace)
+
+    def method(self, key: str) -> Callable:
+        """Return the method that the pipeline chose under `key`, with its options filled in."""
+        return self._bind(self.section.choices[key])
+
+    def methods(self) -> Iterator[tuple[str, Callable]]:
+        """Yield name and function, options filled in, of the methods that this stage runs, in order."""
+        for chosen in self.section.methods:
+            self.tell(chosen.name)
+            yield chosen.name, self._bind(chosen)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The stage's own settings."""
+        return self.section.settings
+
+    def check_settings(self) -> dict[str, Any]:
+        """Collective. Return the stage's own settings, what they name in the run's folder found and checked."""
+        self._check_options(self.settings)
+        return in_run(self.settings, self.folder)
+
+    def _bind(self, chosen: Chosen) -> Callable:
+        """Collective. Return the method with its options; what they name in the run's folder is checked."""
+        self._check_options(chosen.options)
+        return functools.partial(chosen.method.load(), **in_run(chosen.options, self.folder))
+
+    def _check_options(self, options: dict[str, Any]) -> None:
+        for value in options.values():
+            if isinstance(value, str) and value.startswith(IN_RUN):
+                self.check_input(value.removeprefix(IN_RUN))
+
+    def read_table(self, name: str) -> Table:
+        """Collective. Return this rank's rows of a table that an earlier stage wrote, checked against its record."""
+        parts = [self.folder / part for part in self.check_input(name)]
+        tables: list[Table] = []
+        with agree(self.comm):
+            tables.append(read_parts(parts, self.comm, self.workspace))
+        return tables[0]
+
+    def check_input(self, place: str) -> list[str]:
+        """Collective. Hold what earlier stages wrote at `place`, a file or a folder, against its checksums.
+
+        Returns:
+            The names of the files, sorted: those that their stage wrote, whatever else lies there.
+        Raises:
+            RankError: of an InputError, where one is missing or was changed after it was written.
+        """
+        found: dict[str, tuple[str, Output]] = {}
+        with agree(self.comm):
+            earlier = records.STAGES[: records.STAGES.index(self.name)]
+            found = {
+                name: (stage, output)
+                for stage in earlier
+                if (self.folder / f"{stage}.json").exists()
+                for name, output in records.read(self.folder / f"{stage}.json").outputs.items()
+                if name == place or name.startswith(f"{place}/")
+            }
+            if not found:
+                raise InputError(
+                    f"{self.folder / place}: received nothing there that an earlier stage wrote; run it first"
+                )
+            for name in sorted(found)[self.comm.rank :: self.comm.size]:
+                stage, output = found[name]
+                path = self.folder / name
+                if not path.is_file():
+                    raise InputError(
+                        f"{path}: received nothing, though {stage} wrote it; run again with --from {stage}"
+                    )
+                if path.stat().st_size != output.bytes or records.sha256(path) != output.sha256:
+                    raise InputError(
+                        f"{path}: received a file that was changed or cut after {stage} wrote it, allowed: SHA-256 "
+                        f"{output.sha256[:8]}...; run again with --from {stage}"
+                    )
+        self._inputs |= {name: output.sha256 for name, (_, output) in found.items()}
+        return sorted(found)
+
+    def write_table(self, name: str, table: Table) -> None:
+        """Collective. Write this rank's part of a table, and what the stage changed and set aside on the way."""
+        self._write_part(name, table)
+        changes = Table.from_batches(CHANGES, self.workspace.changes, self.workspace)
+        self._write_part(f"changes/{self.name}", changes)
+        quarantine = Table.from_batches(QUARANTINE, self.workspace.quarantine, self.workspace)
+        self._write_part(f"quarantine/{self.name}", quarantine)
+
+    def _write_part(self, name: str, table: Table) -> None:
+        with agree(self.comm), self.output(str(part_path(pathlib.Path(name), self.comm.rank))) as path:
+            table.write(path)
+
+    @contextlib.contextmanager
+    def output(self, name: str) -> Iterator[pathlib.Path]:
+        """Yield a temporary path; what the body writes there is synced, renamed to `name` in the run, recorded.
+
+        Raises:
+            InputError: where the disk is full or may not be written.
+        """
+        path = self.folder / name
+        temporary = path.with_name(f".{self.comm.rank}.{path.name}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            digest = records.sha256(temporary)
+            os.replace(temporary, path)
+        except Exception as error:
+            if isinstance(error, OSError) or FULL in str(error):  # HDF5 raises a RuntimeError
+                raise records.cannot_write(path, error) from None
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        self._outputs[name] = Output(path.stat().st_size, digest)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a small file of JSON; from one rank only."""
+        with self.output(name) as path:
+            path.write_bytes(records.to_json(value))
+
+    def keep(self, place: str) -> None:
+        """Record files that stand in the run's folder already, one or all below a folder, as outputs of this stage."""
+        files = [self.folder / place] if (self.folder / place).is_file() else (self.folder / place).rglob("*")
+        for path in sorted(path for path in files if path.is_file()):
+            name = str(path.relative_to(self.folder))
+            self._outputs[name] = Output(path.stat().st_size, records.sha256(path))
+
+    def depend(self, name: str) -> None:
+        """Record a file in the run's folder that is no stage's output as an input of this stage."""
+        self._inputs[name] = records.sha256(self.folder / name)
+
+    def note(self, **event: Any) -> None:
+        """Add an event to the record, with the seconds since the stage began; alike on every rank."""
+        self.events.append({"seconds": round(self.meter.wall_seconds, 3), **event})
+
+    def tell(self, text: str = "", **values: Any) -> None:
+        """Show how far the stage is: a text, or numbers such as epoch=3, epochs=12, loss=0.1. Any rank may call it."""
+        self.meter.sample()
+        now = time.monotonic()
+        if not text and now - self._told < PROGRESS_SECONDS:
+            return
+        self._told = now
+        if os.environ.get("HVDEDGE_PROGRESS") == "events":
+            self._send_event(text=text, **values)
+        elif self.is_root:
+            print(f"{self.name}: {', '.join(describe(text, **values))}", flush=True)
+
+    def _send_event(self, **values: Any) -> None:
+        event = {"event": "progress", "rank": self.comm.rank, "rss_bytes": peak_rss_bytes(), **values}
+        print(EVENT + json.dumps(event), flush=True)
+
+    def begin(self) -> None:
+        """Collective. Make the run's folder, take away what an earlier try of this stage left, say that it runs."""
+        with agree(self.comm):
+            if self.is_root:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                path = self.folder / f"{self.name}.json"
+                with contextlib.suppress(InputError):
+                    for name in records.read(path).outputs if path.exists() else ():
+                        (self.folder / name).unlink(missing_ok=True)
+                self._record("running").write(self.folder)
+        handler = logging.FileHandler(self.folder / f"{self.name}.log")
+        handler.setFormatter(logging.Formatter(f"%(asctime)s rank {self.comm.rank} {socket.gethostname()} %(message)s"))
+        self.log.addHandler(handler)
+        self.log.setLevel(logging.INFO)
+        self.log.info("%s begins on %d ranks", self.name, self.comm.size)
+
+    def end(self) -> None:
+        """Collective. Gather what each rank cost and wrote, and say that the stage is done."""
+        host = socket.gethostname()
+        hosts = allgather_json(host, self.comm)
+        costs = self.meter.read(self.cluster.watts(host), hosts.count(host))
+        told = allgather_json(
+            {"rank": self.comm.rank, "host": host, **costs, "outputs": msgspec.to_builtins(self._outputs)}, self.comm
+        )
+        self.log.info("%s is done", self.name)
+        if os.environ.get("HVDEDGE_PROGRESS") == "events":
+            self._send_event()
+        with agree(self.comm):
+            if self.is_root:
+                record = self._record("done")
+                record.wall_seconds = max(rank["wall_seconds"] for rank in told)
+                for rank in told:
+                    record.outputs |= msgspec.convert(rank.pop("outputs"), dict[str, Output])
+                    record.ranks.append(msgspec.convert(rank, RankRecord))
+                record.write(self.folder)
+
+    def fail(self, error: BaseException) -> None:
+        """Say on standard error, in the log and in the record why this rank ends all."""
+        host = socket.gethostname()
+        told = error if isinstance(error, RankError) else None
+        if told is not None and told.rank != self.comm.rank:
+            time.sleep(LAST_WORD_SECONDS)
+            return
+        if isinstance(error, InputError) and not self.is_root:
+            time.sleep(SAME_WORD_SECONDS)  # wrong options are wrong on every rank; one line is enough
+        is_input = is_users(error)
+        cause = {
+            "rank": self.comm.rank,
+            "host": host,
+            "cause": told.cause if told else one_line(error),
+            "is_input": is_input,
+        }
+        say_error(cause)
+        with contextlib.suppress(Exception):  # the error may be that nothing can be written
+            self.log.error("".join(traceback.format_exception(error)))
+            record = self._record("failed")
+            record.error = cause
+            record.wall_seconds = self.meter.wall_seconds
+            record.write(self.folder)
+
+    def close(self) -> None:
+        """Remove this rank's scratch folder."""
+        self._scratch.remove()
+
+    def _record(self, status: str) -> RunRecord:
+        return msgspec.convert(
+            {
+                **{"stage": self.name, "case": self.pipeline.case, "run": self.folder.name, "status": status},
+                **{"cluster": self.cluster.name, "started": self._started, "wall_seconds": None},
+                **{"world_size": self.comm.size, "metrics": self.metrics, "history": self.history},
+                **{
+                    "inputs": self._inputs,
+                    "events": self.events,
+                    "options": self.pipeline.options(self.name),
+                    "versions": versions(),
+                },
+            },
+            RunRecord,
+        )
+
+
+def start(name: str, work: Callable[[Stage], None]) -> None:
+    """Run a job's `work` as the program that it is: read the command line, frame it, end all ranks if one fails."""
+
+    @click.command(help=work.__doc__)
+    @click.argument("pipeline", type=click.Path(path_type=pathlib.Path))
+    @click.option("--results", required=True, type=click.Path(path_type=pathlib.Path), help="The run's folder.")
+    @click.option("--cluster", default="local", show_default=True, help="The cluster in hostfiles/ that this runs on.")
+    @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change an option of the pipeline.")
+    def command(pipeline: pathlib.Path, results: pathlib.Path, cluster: str, changes: tuple[str, ...]) -> None:
+        _frame(name, work, pipeline, results, cluster, changes)
+
+    command(standalone_mode=True)
+
+
+def _frame(
+    name: str,
+    work: Callable[[Stage], None],
+    path: pathlib.Path,
+    results: pathlib.Path,
+    cluster: str,
+    changes: tuple[str, ...],
+) -> None:
+    meter = Meter()
+    comm = MeteredComm(MPI.COMM_WORLD, meter.traffic)
+    stage = None
+    try:
+        with agree(comm):
+            folder = results.absolute()
+            pipeline, machines = (
+                read_pipeline(path, changes, name, find_sources=name == "prepare"),
+                read_cluster(cluster),
+            )
+        stage = Stage(name, pipeline, machines, folder, comm, meter)
+        stage.begin()
+        work(stage)
+        stage.end()
+    except Exception as error:
+        if stage is not None:
+            stage.fail(error)
+        elif not isinstance(error, RankError) or error.rank == comm.rank:
+            is_input = is_users(error)
+            say_error(
+                {
+                    "rank": comm.rank,
+                    "host": socket.gethostname(),
+                    "cause": getattr(error, "cause", one_line(error)),
+                    "is_input": is_input,
+                }
+            )
+        else:
+            time.sleep(LAST_WORD_SECONDS)
+        _abort(comm, stage, error)
+    finally:
+        if stage is not None:
+            stage.close()
+
+
+def say_error(error: dict[str, Any]) -> None:
+    """Tell of an error: the launcher as an event, a user who started the stage by hand in one line."""
+    if os.environ.get("HVDEDGE_PROGRESS") == "events":
+        print(EVENT + json.dumps({"event": "error", **error}), flush=True)
+    elif error["is_input"]:
+        print(error["cause"], file=sys.stderr, flush=True)
+    else:
+        print(f"rank {error['rank']} on host {error['host']}: {error['cause']}", file=sys.stderr, flush=True)
+
+
+def _abort(comm: MeteredComm, stage: Stage | None, error: Exception) -> None:
+    """End all ranks with the status that tells wrong input from failure."""
+    if stage is not None:
+        stage.close()
+    time.sleep(0.05)  # mpirun forwards what was said before it hears of the end
+    comm.Abort(2 if is_users(error) else 1)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what this process has loaded that can change a result."""
+    found = {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "mpi": MPI.Get_library_version().split(",")[0],
+    }
+    for name in ("mpi4py", "pyarrow", "tensorflow", "keras", "horovod", "h5py"):
+        if name in sys.modules:
+            found[name] = getattr(sys.modules[name], "__version__", "")
+    return found

@@ -1,0 +1,108 @@
+"""What a method may use besides its rows: the run's folder, scratch space, a memory limit, and the stage's journal."""
+
+import fcntl
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from hvdedge.spool import Spool
+
+PREFIX, LOCK = "hvdedge-", ".held"
+CHANGES = pa.schema(
+    [
+        ("_file", pa.string()),
+        ("_line", pa.int64()),
+        ("column", pa.string()),
+        ("before", pa.string()),
+        ("after", pa.string()),
+        ("rule", pa.string()),
+    ]
+)
+QUARANTINE = pa.schema([("_file", pa.string()), ("_line", pa.int64()), ("text", pa.string()), ("rule", pa.string())])
+
+
+class Scratch:
+    """A new folder on this host's disk that goes with its process.
+
+    A rank that is killed cannot take its folder away, so each holds a lock in its own, and the next one on the host
+    removes all folders that nobody holds any more.
+    """
+
+    def __init__(self) -> None:
+        for left in pathlib.Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+            _remove_if_left(left)
+        made = pathlib.Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
+        self._lock = open(made / LOCK, "w")  # noqa: SIM115 - held as long as the process lives
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.path = made.rename(made.with_name(made.name[1:]))  # seen by others only once it is held
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.close()
+
+
+@dataclass
+class Workspace:
+    """A rank's surroundings in one stage.
+
+    Args:
+        run: the run's folder, where a reader may write the raw files that it makes.
+        scratch: a folder of this rank's own that goes when the stage ends.
+        memory_bytes: what the rank may hold; a table spills to scratch beyond a share of it.
+    Attributes:
+        metrics: what the stage's record shall say, set alike on every rank.
+        changes: this rank's batches of CHANGES, one row for each cell that a method changed; `after` is null where
+            the cell was emptied, `column` is null where the whole row went (rule says why).
+        quarantine: this rank's batches of QUARANTINE, one row for each row that could not be read.
+    """
+
+    run: pathlib.Path
+    scratch: pathlib.Path
+    memory_bytes: int
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.changes = Spool(CHANGES, self.scratch, self.table_bytes)
+        self.quarantine = Spool(QUARANTINE, self.scratch, self.table_bytes)
+
+    @property
+    def table_bytes(self) -> int:
+        """What one table may hold in memory: an eighth, because a method reads one, writes one and keeps buffers."""
+        return self.memory_bytes // 8
+
+    def log_changes(self, **columns: Iterable) -> None:
+        """Add rows to `changes`; one keyword a column of CHANGES, all of one length."""
+        self.changes.append(pa.record_batch(columns, CHANGES))
+
+    def set_aside(self, **columns: Iterable) -> None:
+        """Add rows to `quarantine`; one keyword a column of QUARANTINE, all of one length."""
+        self.quarantine.append(pa.record_batch(columns, QUARANTINE))
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a reader reads: files, in a fixed order, named in the table's `_file` by `name(path)`; none for a reader
+    that makes its own."""
+
+    paths: tuple[pathlib.Path, ...]
+    workspace: Workspace
+
+    def name(self, path: pathlib.Path) -> str:
+        """Return the shortest name that tells `path` from the other files: its own, or one below their folder."""
+        names = [other.name for other in self.paths]
+        return path.name if names.count(path.name) <= 1 else str(path)
+
+
+def _remove_if_left(folder: pathlib.Path) -> None:
+    try:
+        with open(folder / LOCK) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        pass  # held by a living rank, or another user's

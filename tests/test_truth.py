@@ -1,0 +1,46 @@
+"""What is known to be true, read and held against what was found."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from hvdedge.errors import InputError
+from hvdedge.truth import Cells, rates, read
+
+
+def test_precision_and_recall_are_those_of_the_counts():
+    assert rates(2, 4, 3) == {"precision": 2 / 4, "recall": 2 / 3, "f1": 4 / 7}
+    assert rates(0, 0, 0) == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert rates(0, 0, 5) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_a_truth_is_read_as_text_whatever_parts_its_columns(separator, tmp_path):
+    path = tmp_path / "truth.csv"
+    lines = [("id", "cluster"), ("007", "1"), ("é", '"a\nb"'), ("", "NA")]
+    path.write_text("\ufeff" + "\r\n".join(map(separator.join, lines)) + "\r\n", encoding="utf-8")
+    assert read(str(path)).to_pydict() == {"id": ["007", "é", ""], "cluster": ["1", "a\nb", "NA"]}
+
+
+def test_cells_are_found_by_record_and_column(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text("scan,column,kind,value\ns1,p1,missing,4\ns2,p1,noise,5\ns3,p2,ragged,\n", encoding="utf-8")
+    cells = Cells(str(path), ["missing", "ragged"], ["scan", "p1", "p2"])
+    known, kinds, values = cells.find(pa.array(["s3", "s2", None, "s1"]), "p1")
+    assert known.tolist() == [False, False, False, True]
+    assert (kinds.to_pylist()[3], values.to_pylist()[3]) == ("missing", "4")
+    known, _, values = cells.find(pa.array(["s3"]), "p2")
+    assert (known.tolist(), values.to_pylist()) == ([True], [""])
+    known, _, values = cells.find(pa.array(["s3", "s1"]), "p9")
+    assert (known.tolist(), values.null_count) == ([False, False], 2)
+    assert isinstance(known, np.ndarray)
+
+
+def test_a_truth_whose_records_the_table_cannot_name_is_refused(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text("scan,column,kind,value\n", encoding="utf-8")
+    with pytest.raises(InputError, match="records named by 'scan', which the table lacks, allowed: id, x; name"):
+        Cells(str(path), ["missing"], ["id", "x"])
+    path.write_text("scan,column\n", encoding="utf-8")
+    with pytest.raises(InputError, match="received the columns scan, column, allowed: .*; add kind, value"):
+        Cells(str(path), ["missing"], ["scan"])
