@@ -1,0 +1,141 @@
+"""Statistics against Counter, numpy and sums by hand."""
+
+import datetime
+import json
+import math
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hvdedge.profiling import statistics
+from hvdedge.profiling.statistics import profile
+from hvdedge.tables import Table
+
+NUMBERS = st.floats(-1e9, 1e9, allow_subnormal=False)
+
+
+def table_of(workspace, batch_rows: int = 4, **columns) -> Table:
+    rows = pa.table(columns)
+    return Table.from_batches(rows.schema, rows.to_batches(batch_rows), workspace)
+
+
+def column(comm, workspace, values, **options) -> dict:
+    found = profile(table_of(workspace, x=values), comm, **options)
+    json.dumps(found, allow_nan=False)
+    assert found["rows"] == len(values)
+    return found["columns"]["x"]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(st.none() | NUMBERS, min_size=1, max_size=30))
+def test_a_column_of_numbers_is_described_as_numpy_describes_it(comm, workspace, values):
+    found = column(comm, workspace, pa.array(values, pa.float64()), bins=5)
+    numbers = np.array([value for value in values if value is not None])
+    assert (found["type"], found["count"], found["missing"]) == ("float", len(numbers), len(values) - len(numbers))
+    assert found["distinct"] == len({*numbers.tolist()})
+    if not len(numbers):
+        assert [found[name] for name in ("min", "max", "mean", "std", "quantiles", "histogram")] == [None] * 6
+        return
+    assert (found["min"], found["max"]) == (numbers.min(), numbers.max())
+    wide = np.abs(numbers).max()  # both sums round, numpy's to about 30 units in the last place of the largest
+    assert found["mean"] == pytest.approx(numbers.mean(), rel=1e-12, abs=1e-14 * wide)
+    if len(numbers) > 1:
+        assert found["std"] == pytest.approx(numbers.std(ddof=1), rel=1e-9, abs=1e-13 * wide)
+    else:
+        assert found["std"] is None
+    assert found["quantiles"]["0.5"] == sorted(numbers)[math.ceil(len(numbers) / 2) - 1]
+    assert sum(found["histogram"]["counts"]) == len(numbers)
+    edges = np.array(found["histogram"]["edges"])
+    assert found["histogram"]["counts"] == np.histogram(numbers, edges)[0].tolist()
+    assert len(edges) == 6
+
+
+def test_known_numbers_give_known_figures(comm, workspace):
+    found = column(comm, workspace, [2, 4, 4, 4, 5, 5, 7, 9], bins=7, top=2)
+    assert found == {
+        "type": "integer",
+        "count": 8,
+        "missing": 0,
+        "min": 2,
+        "max": 9,
+        "distinct": 5,
+        "distinct_is_exact": True,
+        "mean": 5.0,
+        "std": pytest.approx(math.sqrt(32 / 7), rel=1e-15),
+        "quantiles": {"0.01": 2, "0.05": 2, "0.25": 4, "0.5": 4, "0.75": 5, "0.95": 9, "0.99": 9},
+        "histogram": {"edges": [2, 3, 4, 5, 6, 7, 8, 9], "counts": [1, 0, 3, 2, 0, 1, 1]},
+        "top": [{"value": 4, "count": 3}, {"value": 5, "count": 2}],
+    }
+
+
+def test_a_mean_far_from_zero_does_not_cost_the_deviation(comm, workspace):
+    found = column(comm, workspace, 1e9 + np.tile([0.0, 1.0], 5000))
+    assert found["mean"] == 1e9 + 0.5
+    assert found["std"] == pytest.approx(math.sqrt(0.25 * 10000 / 9999), rel=1e-12)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(st.none() | st.text("aäb", max_size=2), max_size=30))
+def test_text_is_counted_as_counter_counts_it(comm, workspace, values):
+    texts = [value for value in values if value is not None]
+    for given_as in (pa.array(values, pa.string()), pa.array(values, pa.string()).dictionary_encode()):
+        found = column(comm, workspace, given_as, top=3)
+        counts = sorted(Counter(texts).items(), key=lambda item: (-item[1], item[0]))
+        assert found["top"] == [{"value": value, "count": count} for value, count in counts[:3]]
+        assert (found["distinct"], found["missing"]) == (len(counts), len(values) - len(texts))
+        assert (found["min"], found["max"]) == (min(texts, default=None), max(texts, default=None))
+        lengths = [len(text) for text in texts]
+        assert found["lengths"]["max"] == max(lengths, default=None)
+        assert found["lengths"]["mean"] == (sum(lengths) / len(texts) if texts else None)
+
+
+def test_times_and_booleans_are_shown_as_json_shows_them(comm, workspace):
+    rows = {
+        "day": [datetime.date(2024, 1, 31), None, datetime.date(2023, 5, 1)],
+        "at": [datetime.datetime(2024, 1, 1, 12, 30), datetime.datetime(2024, 1, 1), None],
+        "clock": [datetime.time(1, 2, 3), None, None],
+        "flag": [True, False, True],
+        "cells": pa.array([[1, 2], None, [3]]),
+        "nothing": pa.nulls(3),
+    }
+    found = json.loads(json.dumps(profile(table_of(workspace, 2, **rows), comm), allow_nan=False))["columns"]
+    assert [found[name]["type"] for name in rows] == ["date", "timestamp", "time", "boolean", "array", "text"]
+    assert (found["day"]["min"], found["day"]["quantiles"]["0.99"]) == ("2023-05-01", "2024-01-31")
+    assert found["at"]["max"] == "2024-01-01T12:30:00"
+    assert found["clock"]["top"] == [{"value": "01:02:03", "count": 1}]
+    assert (found["flag"]["min"], found["flag"]["max"], found["flag"]["mean"]) == (False, True, pytest.approx(2 / 3))
+    assert (found["cells"]["count"], found["cells"]["missing"], found["cells"]["distinct"]) == (2, 1, None)
+    assert (found["nothing"]["count"], found["nothing"]["min"]) == (0, None)
+
+
+def test_what_is_no_finite_number_is_missing(comm, workspace):
+    found = column(comm, workspace, [1.0, math.nan, math.inf, -math.inf, None])
+    assert (found["count"], found["missing"], found["max"], found["distinct"]) == (1, 4, 1.0, 1)
+
+
+def test_numbers_too_far_apart_for_a_sum_have_no_deviation(comm, workspace):
+    found = column(comm, workspace, [-1.7e308, 1.7e308])
+    assert (found["min"], found["max"], found["std"], found["histogram"]) == (-1.7e308, 1.7e308, None, None)
+
+
+def test_whole_numbers_beyond_what_a_float_holds_keep_their_ends(comm, workspace):
+    found = column(comm, workspace, [2**62 + 1, 2**62 + 3])
+    assert (found["min"], found["max"], found["distinct"]) == (2**62 + 1, 2**62 + 3, 2)
+
+
+def test_many_values_are_estimated_and_said_to_be(comm, workspace, monkeypatch):
+    monkeypatch.setattr(statistics, "MOST_VALUES", 1000)
+    found = column(comm, workspace, [f"n{number}" for number in range(20_000)])
+    assert found["distinct"] == pytest.approx(20_000, rel=0.03)  # the sketch's error is 0.8 %, thrice that at most
+    assert (found["distinct_is_exact"], found["top"]) == (False, None)
+
+
+def test_a_table_without_rows_or_columns_is_described(comm, workspace):
+    empty = profile(table_of(workspace, x=pa.array([], pa.int64())), comm)
+    assert empty["rows"] == 0
+    assert empty["columns"]["x"]["min"] is None
+    assert profile(table_of(workspace, _line=[1, 2]), comm) == {"rows": 2, "columns": {}}
