@@ -1,0 +1,203 @@
+"""Features on disk: one HDF5 part a rank, joined by virtual datasets in `features.h5`.
+
+    features.h5        train/x (8, 8, 8, 1) ---- rows 0-4 ---> features/part-00000.h5  train/x (5, 8, 8, 1)
+      attribute spec         train/y (8,)    \\-- rows 5-7 ---> features/part-00001.h5  train/x (3, 8, 8, 1)
+                             validation/... test/...
+
+Parts hold the rows in the table's order, so the joined rows are the same for any number of writing ranks. The names
+of the parts are relative to features.h5: the folder can be moved. HDF5 files can name others anywhere on the machine
+(external links, external storage, virtual sources) and a missing virtual source reads as zeros; `open_features`
+therefore looks before it reads.
+
+Source: The HDF Group, HDF5 virtual dataset (RFC), 2014.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hvdedge.errors import InputError
+from hvdedge.splits import SPLITS
+
+DATASETS = ("x", "y")
+CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Features:
+    """The examples that an extractor made of a rank's rows.
+
+    Attributes:
+        spec: what a model has to know, the same on every rank, for JSON: task, input_shape, and by task classes,
+            columns, scale, label.
+        batches: gives this rank's examples in order, as often as it is called: split codes uint8 (rows,), 0 train,
+            1 validation, 2 test; x (rows, *input_shape); y (rows, ...).
+        x_type, y_type: numpy's names of their types.
+        y_shape: the shape of one y.
+        left_out: column -> why it is not in x.
+        rows_left_out: why -> how many rows of all ranks are not among the examples.
+    """
+
+    spec: dict[str, Any]
+    batches: Callable[[], Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
+    x_type: str = "float32"
+    y_type: str = "int64"
+    y_shape: tuple[int, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    rows_left_out: dict[str, int] = field(default_factory=dict)
+
+
+def write_part(features: Features, path: pathlib.Path) -> dict[str, int]:
+    """Write this rank's examples, batch by batch; return split -> rows."""
+    rows = dict.fromkeys(SPLITS, 0)
+    shapes = {"x": (tuple(features.spec["input_shape"]), features.x_type), "y": (features.y_shape, features.y_type)}
+    with h5py.File(path, "w") as file:
+        for split in SPLITS:
+            for name, (shape, type) in shapes.items():
+                row_bytes = np.dtype(type).itemsize * int(np.prod(shape, dtype=np.int64))
+                chunk = (max(CHUNK_BYTES // max(row_bytes, 1), 1), *shape)
+                file.create_dataset(f"{split}/{name}", (0, *shape), type, maxshape=(None, *shape), chunks=chunk)
+        for codes, *values in features.batches():
+            for code, split in enumerate(SPLITS):
+                chosen = codes == code
+                start, rows[split] = rows[split], rows[split] + int(chosen.sum())
+                for name, value in zip(DATASETS, values, strict=True):
+                    file[split][name].resize(rows[split], axis=0)
+                    file[split][name][start:] = value[chosen]
+    return rows
+
+
+def join(folder: pathlib.Path, parts: Sequence[str], path: pathlib.Path, spec: dict[str, Any]) -> dict[str, int]:
+    """Write `features.h5` at `path`, whose rows are those of all parts; return split -> rows.
+
+    Args:
+        folder: where `features.h5` will lie, also when `path` is a temporary name elsewhere.
+        parts: the parts in the order of the ranks, relative to `folder`.
+    """
+    sizes: dict[str, list[tuple[int, tuple[int, ...], np.dtype]]] = {}
+    for part in parts:
+        with h5py.File(folder / part, "r") as file:
+            for name in _names():
+                sizes.setdefault(name, []).append((len(file[name]), file[name].shape[1:], file[name].dtype))
+    rows = {}
+    with h5py.File(path, "w") as file:
+        file.attrs["spec"] = json.dumps(spec, ensure_ascii=False, allow_nan=False)
+        for name, found in sizes.items():
+            (shape, type), *others = {(shape, type) for _, shape, type in found}
+            assert not others, f"{name} differs from part to part"
+            total = rows[name.split("/")[0]] = sum(size for size, _, _ in found)
+            layout = h5py.VirtualLayout((total, *shape), type)
+            layout.dcpl.set_obj_track_times(False)  # else the same features differ by the second they were written in
+            start = 0
+            for part, (size, _, _) in zip(parts, found, strict=True):
+                if size:
+                    layout[start : start + size] = h5py.VirtualSource(part, name, (size, *shape), type)
+                start += size
+            file.create_virtual_dataset(name, layout)
+    return rows
+
+
+def open_features(path: pathlib.Path) -> "FeatureReader":
+    """Return a reader of `features.h5`, once it is sure that all it would read lies in its folder.
+
+    Raises:
+        InputError: where it cannot be read, is no such file, points elsewhere, or where a part is missing or cut.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            spec = json.loads(file.attrs["spec"])
+            if not isinstance(spec, dict) or not isinstance(spec.get("input_shape"), list):
+                raise ValueError("its spec is none of ours")
+            parts = _check(file, path.parent)
+        for part, sizes in parts.items():
+            with h5py.File(path.parent / part, "r") as file:
+                _check(file, None)
+                for name, size in sizes.items():
+                    if len(file[name]) != size:
+                        raise ValueError(f"{part} holds {len(file[name])} rows in {name} and not {size}")
+        return FeatureReader(path, spec)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        reason = " ".join(str(error).split()).strip("'\"")
+        raise InputError(
+            f"{path}: received features that cannot be read ({reason}); run again with --from extract"
+        ) from None
+
+
+class FeatureReader:
+    """The examples in a `features.h5`, read as they are asked for."""
+
+    def __init__(self, path: pathlib.Path, spec: dict[str, Any]):
+        self.spec = spec
+        file = h5py.File(path, "r")
+        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+        access.set_virtual_prefix(os.fsencode(path.parent.resolve()))  # HDF5 would also look in the working folder
+        self._data = {name: h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access)) for name in _names()}
+
+    def rows(self, split: str) -> int:
+        """Return how many examples `train`, `validation` or `test` has."""
+        return len(self._data[f"{split}/y"])
+
+    def read(self, split: str, rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return x and y of the examples in a slice, or of those with the numbers in an array, in its order."""
+        x, y = self._data[f"{split}/x"], self._data[f"{split}/y"]
+        if isinstance(rows, slice):
+            return x[rows], y[rows]
+        chosen, place = np.unique(rows, return_inverse=True)  # HDF5 reads rising numbers only
+        return x[chosen][place], y[chosen][place]
+
+
+def _names() -> list[str]:
+    return [f"{split}/{name}" for split in SPLITS for name in DATASETS]
+
+
+def _check(file: h5py.File, folder: pathlib.Path | None) -> dict[str, dict[str, int]]:
+    """Return part -> dataset -> rows that a features.h5 takes from it; `folder` None for a part, which takes nothing.
+
+    Raises:
+        ValueError: where anything in the file points to another file that it should not.
+    """
+    parts: dict[str, dict[str, int]] = {}
+    for split in SPLITS:
+        if not isinstance(file.get(split, getlink=True), h5py.HardLink) or not isinstance(file[split], h5py.Group):
+            raise ValueError(f"{split} is missing or a link")
+        for name in DATASETS:
+            if not isinstance(file[split].get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{split}/{name} is missing or a link")
+            data = file[split][name]
+            if not isinstance(data, h5py.Dataset) or data.ndim < 1 or data.dtype.kind not in "iuf":
+                raise ValueError(f"{split}/{name} holds no numbers")
+            if data.external or data.is_virtual != (folder is not None):
+                raise ValueError(f"{split}/{name} is stored elsewhere")
+            if folder is None and (
+                data.id.get_create_plist().get_nfilters() or data.id.get_storage_size() < data.nbytes
+            ):
+                raise ValueError(f"{split}/{name} is compressed or cut")
+            mapped = 0
+            if folder is None:
+                continue
+            for source in data.virtual_sources():
+                _check_source(source, f"{split}/{name}", folder)
+                size = source.vspace.get_select_npoints() // max(int(np.prod(data.shape[1:])), 1)
+                parts.setdefault(source.file_name, {})[f"{split}/{name}"] = size
+                mapped += size
+            if mapped != len(data):
+                raise ValueError(f"{split}/{name} has rows that no part holds")
+        if len(file[split]["x"]) != len(file[split]["y"]):
+            raise ValueError(f"{split} has not as many x as y")
+    return parts
+
+
+def _check_source(source: Any, name: str, folder: pathlib.Path) -> None:
+    inside, part = folder.resolve(), pathlib.PurePath(source.file_name)
+    if "%" in source.file_name:  # a pattern for many names
+        raise ValueError(f"{name} points to the pattern {source.file_name!r}")
+    if part.is_absolute() or not (folder / part).resolve().is_relative_to(inside) or source.dset_name != name:
+        raise ValueError(f"{name} points to {source.file_name!r}, outside its folder")
+    if not (folder / part).is_file():
+        raise ValueError(f"its part {source.file_name!r} is missing")
