@@ -1,0 +1,172 @@
+"""Synchronous training: as one rank would do it, whatever the number of ranks and however uneven the rows."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "train_rows.py"
+
+
+@pytest.fixture
+def train(mpirun, tmp_path):
+    """Train on some ranks; return what the root printed."""
+
+    def run(ranks, folder=None, **options):
+        options["folder"] = str(folder or tmp_path / f"alone-{ranks}-{len(list(tmp_path.iterdir()))}")
+        out = mpirun(ranks, PROGRAM, json.dumps(options))
+        return json.loads(next(line for line in out.splitlines() if line.startswith("{")))
+
+    return run
+
+
+def plain_gradient_descent(rows, epochs, batch, learning_rate):
+    """The same training by hand in NumPy: one process, no framework, the documented order of rows."""
+    import math
+
+    from train_rows import Rows, network
+
+    model = network(0.0)
+    (w1, b1), (w2, b2) = (layer.get_weights() for layer in model.layers)
+    reader = Rows(rows, 50)
+    x, y = reader.read("train", slice(None))
+    losses = []
+    for epoch in range(epochs):
+        lanes = []
+        for lane in range(batch):
+            mine = np.arange(lane, rows, batch)
+            lanes.append(mine[np.random.default_rng([7, epoch, lane]).permutation(len(mine))])
+        total = 0.0
+        for line in range(math.ceil(rows / batch)):
+            chosen = np.array([lane[line] for lane in lanes if line < len(lane)])
+            hidden = np.maximum(x[chosen] @ w1 + b1, 0)
+            logits = hidden @ w2 + b2
+            shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+            shares /= shares.sum(axis=1, keepdims=True)
+            total -= np.log(shares[np.arange(len(chosen)), y[chosen]]).sum()
+            slope = (shares - np.eye(4)[y[chosen]]) / len(chosen)
+            back = (slope @ w2.T) * (hidden > 0)
+            for weight, grad in (
+                (w2, hidden.T @ slope),
+                (b2, slope.sum(0)),
+                (w1, x[chosen].T @ back),
+                (b1, back.sum(0)),
+            ):
+                weight -= learning_rate * grad
+        losses.append(total / rows)
+    return losses, np.concatenate([weight.ravel() for weight in (w1, b1, w2, b2)])
+
+
+@pytest.mark.parametrize(
+    ("ranks", "batch_size", "rows"), [(1, 12, 203), (2, 6, 203), (3, 4, 203), (4, 3, 203), (3, 4, 13), (4, 8, 3)]
+)
+def test_training_is_gradient_descent_on_the_global_batch(train, ranks, batch_size, rows):
+    found = train(ranks, batch_size=batch_size, rows=rows, momentum=0.0, scaling="none", epochs=2)
+    losses, weights = plain_gradient_descent(rows, 2, ranks * batch_size, 0.1)
+    np.testing.assert_allclose(found["curves"]["loss"], losses, rtol=1e-5)  # float32 against float64 sums
+    np.testing.assert_allclose(found["flat"], weights, atol=2e-6)
+    assert len(set(found["digests"])) == 1
+
+
+def test_the_same_global_batch_gives_the_same_curve_on_1_2_and_4_ranks(train):
+    curves = [train(ranks, batch_size=64 // ranks, scaling="none", epochs=4)["curves"] for ranks in (1, 2, 4)]
+    for other in curves[1:]:
+        for name in ("loss", "accuracy", "validation_loss", "validation_accuracy"):
+            np.testing.assert_allclose(other[name], curves[0][name], rtol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("ranks", "optimizer", "dropout"), [(1, "adam", 0.0), (2, "adam", 0.3), (3, "sgd", 0.3)])
+def test_a_run_that_stopped_goes_on_bit_for_bit(train, tmp_path, ranks, optimizer, dropout):
+    options = {"optimizer": optimizer, "dropout": dropout, "learning_rate": 0.01}
+    whole = train(ranks, epochs=4, **options)
+    train(ranks, tmp_path / "stopped", epochs=2, **options)
+    on = train(ranks, tmp_path / "stopped", epochs=4, **options)
+    assert on["digests"] == whole["digests"]
+    assert on["curves"]["loss"] == whole["curves"]["loss"]
+    assert on["steps"] == whole["steps"]
+    assert on["events"] == [{"what": "resumed", "epoch": 2, "world_size_before": ranks}]
+
+
+def test_a_checkpoint_of_other_ranks_is_gone_on_with(train, tmp_path):
+    options = {"scaling": "none", "momentum": 0.0}
+    stopped = train(2, tmp_path / "stopped", epochs=1, batch_size=6, **options)
+    on = train(1, tmp_path / "stopped", epochs=2, batch_size=12, **options)
+    whole = train(1, epochs=2, batch_size=12, **options)
+    assert stopped["curves"]["loss"] == on["curves"]["loss"][:1]
+    np.testing.assert_allclose(on["curves"]["loss"], whole["curves"]["loss"], rtol=1e-5)
+    other = train(1, tmp_path / "stopped", epochs=3, batch_size=10, **options)  # other lines in an epoch
+    assert other["curves"]["loss"][2] < other["curves"]["loss"][1]
+
+
+def test_a_checkpoint_of_more_epochs_than_asked_for_is_not_taken(train, tmp_path):
+    train(1, tmp_path / "stopped", epochs=3)
+    assert train(1, tmp_path / "stopped", epochs=2)["digests"] == train(1, epochs=2)["digests"]
+
+
+def test_patience_without_validation_rows_is_wrong_input(mpirun, tmp_path):
+    with pytest.raises(AssertionError, match="train.patience: received 2 without rows for validation"):
+        mpirun(1, PROGRAM, json.dumps({"patience": 2, "validation": 0, "folder": str(tmp_path / "x")}))
+
+
+def test_each_rank_leaves_out_other_units(mpirun):
+    out = mpirun(
+        2,
+        """
+        import json, keras, pathlib, numpy as np, tensorflow as tf
+        from mpi4py import MPI
+        from hvdedge import training
+        from hvdedge.parallel import MeteredComm, allgather_json
+        from train_rows import SETTINGS, Rows
+        comm = MeteredComm(MPI.COMM_WORLD)
+        dropouts = [keras.layers.Dropout(0.5, seed=1), keras.layers.Dropout(0.5, seed=2)]
+        model = keras.Sequential([keras.Input((6,)), *dropouts, keras.layers.Dense(4)])
+        training.TrainingTask(model, Rows(20, 5), comm, SETTINGS, seed=7, folder=pathlib.Path("x"), key="k",
+                              writer=tf.summary.create_noop_writer(), tell=None, note=None)
+        row = np.ones((1, 40))
+        masks = [[layer(row, training=True).numpy().tolist() for _ in range(4)] for layer in dropouts]
+        everyone = [mask for rank in allgather_json(masks, comm) for layer in rank for mask in layer]
+        if comm.rank == 0:
+            print(len({json.dumps(mask) for mask in everyone}))
+        """,
+    )
+    assert out.split()[-1] == "16"  # 2 ranks, 2 layers, 4 steps: no mask twice
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(train, tmp_path):
+    folder = tmp_path / "stopped"
+    train(1, folder, epochs=3)
+    newest = sorted(folder.glob("epoch-*.h5"))[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    assert train(1, folder, epochs=4)["events"][0]["epoch"] == 2
+
+
+@pytest.mark.parametrize(("scaling", "scale"), [("linear", 4.0), ("sqrt", 2.0), ("none", 1.0)])
+def test_the_learning_rate_grows_to_its_scale_over_the_warm_up(train, scaling, scale):
+    found = train(4, rows=64, batch_size=4, learning_rate=0.01, scaling=scaling, warmup_epochs=2, epochs=4)
+    last_steps = [3, 7, 11, 15]  # four steps an epoch, the rate of the last one
+    expected = [0.01 * (1 + (scale - 1) * min(1, step / 8)) for step in last_steps]
+    np.testing.assert_allclose(found["rates"], expected, rtol=1e-6)
+
+
+def test_training_ends_when_validation_stops_improving_on_all_ranks_alike(train):
+    found = train(2, epochs=200, patience=3, learning_rate=0.5, validation=30)
+    curve = found["curves"]["validation_loss"]
+    assert len(curve) < 200
+    assert int(np.argmin(curve)) == len(curve) - 4
+    assert len(set(found["digests"])) == 1
+
+
+def test_a_loss_that_is_no_number_fails_and_says_what_to_do(mpirun, tmp_path):
+    with pytest.raises(AssertionError, match="lower train.learning_rate"):
+        mpirun(2, PROGRAM, json.dumps({"learning_rate": 1e30, "folder": str(tmp_path / "x"), "momentum": 0.0}))
+
+
+def test_bytes_are_those_of_the_ring_and_idle_time_is_a_share(train):
+    found = train(4, epochs=2)
+    weights = 4 * len(found["flat"])
+    assert found["metrics"]["bytes_per_step"] == 2 * 3 * weights // 4
+    assert found["sent"] > found["steps"] * found["metrics"]["bytes_per_step"]
+    assert 0 < found["metrics"]["idle_share"] < 1

@@ -1,0 +1,89 @@
+"""A program for parallel tests: train on random rows and print what came of it.
+
+mpirun -np N python -m mpi4py tests/train_rows.py '{"epochs": 3, "folder": ...}'
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+from mpi4py import MPI
+
+from hvdedge import training
+from hvdedge.parallel import MeteredComm, allgather_json
+from hvdedge.strategies import ring_allreduce
+
+SETTINGS = {
+    **{"epochs": 3, "batch_size": 32, "learning_rate": 0.1, "optimizer": "sgd", "momentum": 0.9},
+    **{"patience": 0, "checkpoint_every": 1},
+}
+
+
+class Rows:
+    """Random images whose class shows in them, as `features.h5` would offer them."""
+
+    def __init__(self, rows, validation):
+        rng = np.random.default_rng(3)
+        self._y = rng.integers(0, 4, rows + validation)
+        self._x = rng.normal(0, 1, (rows + validation, 6)).astype(np.float32)
+        self._x[np.arange(len(self._y)), self._y] += 2
+        self._slices = {"train": slice(0, rows), "validation": slice(rows, None)}
+        self.spec = {"input_shape": [6], "classes": [0, 1, 2, 3]}
+
+    def rows(self, split):
+        return len(self._y[self._slices[split]])
+
+    def read(self, split, rows):
+        return self._x[self._slices[split]][rows], self._y[self._slices[split]][rows]
+
+
+def network(dropout):
+    """A small network with the same weights on every rank."""
+    layers = [keras.Input((6,)), keras.layers.Dense(8, "relu", kernel_initializer=keras.initializers.GlorotUniform(1))]
+    layers += [keras.layers.Dropout(dropout, seed=2)] if dropout else []
+    return keras.Sequential([*layers, keras.layers.Dense(4, kernel_initializer=keras.initializers.GlorotUniform(2))])
+
+
+def main():
+    """Train as the first argument says and print one JSON line from the root."""
+    given = json.loads(sys.argv[1])
+    comm = MeteredComm(MPI.COMM_WORLD)
+    training.configure(comm, 7)
+    reader = Rows(given.pop("rows", 203), given.pop("validation", 50))
+    strategy = {name: given.pop(name) for name in ("scaling", "warmup_epochs") if name in given}
+    events, rates = [], []
+    folder = pathlib.Path(given.pop("folder"))
+    model = network(given.pop("dropout", 0.0))
+    task = training.TrainingTask(
+        model,
+        reader,
+        comm,
+        {**SETTINGS, **given},
+        seed=7,
+        folder=folder,
+        key="test",
+        writer=tf.summary.create_noop_writer(),
+        tell=lambda **told: rates.append(float(model_rate(task))),
+        note=lambda **event: events.append(event),
+    )
+    history = ring_allreduce.train(task, comm, **strategy)
+    weights = b"".join(np.asarray(variable).tobytes() for variable in model.trainable_variables)
+    flat = np.concatenate([np.asarray(variable).ravel() for variable in model.trainable_variables])
+    told = {"curves": history.curves, "steps": history.steps, "events": events, "rates": rates, "flat": flat.tolist()}
+    digests = allgather_json(hashlib.sha256(weights).hexdigest(), comm)
+    costs = history.metrics(comm)
+    if comm.rank == 0:
+        print(json.dumps({**told, "digests": digests, "metrics": costs, "sent": comm.traffic.bytes_sent}))
+
+
+def model_rate(task):
+    """The learning rate of the last step."""
+    return np.asarray(task.optimizer.learning_rate)
+
+
+if __name__ == "__main__":
+    main()
