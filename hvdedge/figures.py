@@ -1,0 +1,169 @@
+"""A table's plot as SVG that lives in a page: text stays text, and the page's style gives the colours.
+
+matplotlib draws in colours that stand for a style's variables (SERIES, INK, FAINT); afterwards they are put in their
+place, so that one drawing serves a bright and a dark page. Importing this costs matplotlib; the page does it late.
+"""
+
+import html
+import io
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from hvdedge.report_tables import Plot, ReportTable
+
+WIDTH, HEIGHT = 460, 290
+"""Of a picture in CSS pixels: two stand side by side on a desk, and on a phone its text is still 9 pixels high."""
+COLORS = 7
+DASHES = ("", "6 3", "2 3", "8 3 2 3")
+"""One for each further round through the colours, so that 28 lines can be told apart."""
+MARKED = 30
+"""As many points still get a dot each."""
+STEPS = (1, 2, 5, 10)
+INK, FAINT = "#fe0200", "#fe0201"
+SERIES = [f"#fe01{at:02x}" for at in range(COLORS)]
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "hvdedge",  # the same table gives the same bytes
+    "text.parse_math": False,
+    "font.size": 9,  # points: 12 pixels
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 3.6,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line's name and look, for the legend, which is the page's."""
+
+    label: str
+    color: int
+    dashes: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: its title, its SVG, and the lines in it; no lines where it needs no legend."""
+
+    title: str
+    svg: str
+    lines: list[Line]
+
+
+def draw(table: ReportTable, name: str) -> list[Picture]:
+    """Return the pictures of a table that has rows and a plot of lines or bars; `name` is theirs alone in the page."""
+    plot = table.plot
+    if plot is None or not table.rows or plot.kind == "matrix":
+        return []
+    pictures = []
+    with matplotlib.rc_context(STYLE):
+        for at, (title, keys) in enumerate(plot.panels):
+            if all(value is None for key in keys for value in table.column(key)):
+                continue
+            figure = Figure(figsize=(WIDTH / 96, HEIGHT / 96), layout="constrained")
+            painter = _bars if plot.kind == "bars" else _lines
+            lines = painter(figure.add_subplot(), table, plot, keys)
+            pictures.append(Picture(title, _svg(figure, f"{name}-{at}", f"{title}. {plot.alternative}"), lines))
+    return pictures
+
+
+def _bars(axes, table: ReportTable, plot: Plot, keys: tuple[str, ...]) -> list[Line]:
+    """One bar a row from the top down, its value at its end."""
+    column = table.columns[table.position(keys[0])]
+    values = [float("nan") if value is None else value for value in table.column(keys[0])]
+    bars = axes.barh(range(len(values)), values, color=SERIES[0], height=0.62)
+    axes.set_yticks(range(len(values)), [str(label) for label in table.column(plot.x)])
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    axes.margins(x=0.16)
+    axes.bar_label(bars, [column.text(value) for value in table.column(keys[0])], padding=4, color=INK)
+    return []
+
+
+def _lines(axes, table: ReportTable, plot: Plot, keys: tuple[str, ...]) -> list[Line]:
+    """One line a column, or a column's line for each value of `by`."""
+    drawn: list[Line] = []
+    at_x = table.position(plot.x)
+    groups: dict[Any, list[tuple]] = {}
+    for row in table.rows:
+        groups.setdefault(row[table.position(plot.by)] if plot.by else "", []).append(row)
+    for at_group, (group, rows) in enumerate(groups.items()):
+        for key in keys:
+            # Groups keep their colours from picture to picture, so the count goes on where one has no values.
+            number = at_group if plot.by else keys.index(key)
+            look = Line(str(group) or _short(table, key), number % COLORS, DASHES[number // COLORS % len(DASHES)])
+            values = [row[table.position(key)] for row in rows]
+            if all(value is None for value in values):
+                continue
+            axes.plot(
+                [row[at_x] for row in rows],
+                [float("nan") if value is None else value for value in values],
+                color=SERIES[look.color],
+                linestyle=_linestyle(look.dashes),
+                marker="o" if len(rows) <= MARKED else "",
+            )
+            drawn.append(look)
+    if plot.ideal:
+        last = max(table.column(plot.x))
+        axes.plot([1, last], [1, last], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
+    axes.set_xlabel(table.columns[at_x].heading)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1, steps=STEPS))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=STEPS))
+    if table.columns[table.position(keys[0])].kind in ("percent", "share"):
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    return drawn
+
+
+def _short(table: ReportTable, key: str) -> str:
+    """Return what a column adds to its picture's title: `validation` of `loss, validation`."""
+    return table.columns[table.position(key)].heading.rpartition(", ")[2]
+
+
+def _linestyle(dashes: str) -> str | tuple[int, tuple[float, ...]]:
+    return (0, tuple(float(length) / 1.8 for length in dashes.split())) if dashes else "-"
+
+
+def _svg(figure: Figure, name: str, alternative: str) -> str:
+    """Return the figure as an element of a page: no size, fonts, colours or names but the page's."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
+    svg = re.sub(
+        r"<svg\b.*?viewBox=\"([^\"]*)\".*?>",
+        lambda match: f'<svg viewBox="{match[1]}" role="img" aria-label="{html.escape(alternative)}">',
+        svg,
+        count=1,
+        flags=re.DOTALL,
+    )
+    svg = re.sub(r"font:\s*([\d.]+px)[^;\"]*", r"font-size: \1", svg)
+    svg = re.sub(r"\s*font-family:[^;\"]*;?", "", svg)
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = svg.replace(INK, "var(--ink)").replace(FAINT, "var(--faint)")
+    svg = re.sub(r"#fe01([0-9a-f]{2})", lambda match: f"var(--s{int(match[1], 16)})", svg)
+    return re.sub(r"\n\s*", "\n", svg)

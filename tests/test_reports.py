@@ -1,0 +1,311 @@
+import copy
+import pathlib
+
+import pytest
+import report_records
+
+from hvdedge import page
+from hvdedge.report_tables import ReportTable
+from hvdedge.reports import (
+    changes,
+    classes,
+    comparison,
+    compressed,
+    confusion,
+    events,
+    files,
+    learning_curves,
+    loss_curves,
+    quality,
+    ranks,
+    repairs,
+    settings,
+    speedup,
+    stages,
+    training,
+)
+from hvdedge.runs import Run
+
+METHODS = page.find_methods()
+
+
+def run(name: str, size: int, **changed) -> Run:
+    return Run(pathlib.Path(name), report_records.digits(name, size, **changed))
+
+
+RUNS = [run("n1", 1), run("n2", 2), run("n4", 4)]
+
+
+def failed() -> Run:
+    """A run whose training failed on a full disk before any rank could tell what it cost."""
+    broken = run("broken", 2)
+    del broken.records["compress"], broken.records["evaluate"]
+    train = broken.records["train"]
+    train.status, train.wall_seconds, train.ranks, train.metrics = "failed", None, [], {}
+    train.history = {"loss": [2.0, None], "accuracy": []}
+    train.error = {"rank": 1, "host": "pi01", "cause": "OSError: [Errno 28] No space left on device"}
+    return broken
+
+
+def begun() -> Run:
+    """A run of which nothing is known but that its first stage started."""
+    first = report_records.digits("begun", 1)["prepare"]
+    first.status, first.wall_seconds, first.ranks, first.metrics, first.options = "running", None, [], {}, {}
+    return Run(pathlib.Path("begun"), {"prepare": first})
+
+
+def odd() -> Run:
+    """A run whose metrics, options and events have shapes that nobody expects."""
+    strange = copy.deepcopy(run("odd", 1))
+    for record in strange.records.values():
+        record.metrics = dict.fromkeys(record.metrics, "text") | {"files": {"a": 1}, "columns": [1], "classes": [3]}
+        record.metrics |= {"confusion": [[1, "x", None], [2]], "repairs": {"a": 1, "b": {"found": "x"}}, "models": [1]}
+        record.history = {"loss": ["x", None, 0.5], "accuracy": [1], "validation_loss": []}
+        record.events = [{"what": {"a": [1]}, "seconds": "soon"}, {}]
+        record.options = {"a": {"b": {"c": [1]}}, "d": None}
+    return strange
+
+
+def cells(table: ReportTable, *keys: str) -> list[tuple]:
+    return [tuple(row[table.position(key)] for key in keys) for row in table.rows]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+@pytest.mark.parametrize(
+    "runs",
+    [[RUNS[2]], RUNS, [failed()], [begun()], [odd()], [*RUNS, failed(), begun(), odd()]],
+    ids=["one", "three", "failed", "begun", "odd", "all"],
+)
+def test_every_method_makes_a_whole_table_of_any_runs(method, runs):
+    table = method.tabulate(runs)
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert len({column.key for column in table.columns}) == len(table.columns)
+    assert table.title and table.empty
+    if table.plot and table.rows:
+        for key in (table.plot.x, table.plot.by, *(key for _, keys in table.plot.panels for key in keys)):
+            assert not key or table.column(key)
+    for text in (table.to_csv(), table.to_markdown(), table.to_latex(), *map(str, table.to_rich(80))):
+        assert text
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_what_is_not_known_is_never_a_zero(method):
+    assert not [cell for row in method.tabulate([begun()]).rows for cell in row if cell == 0]
+
+
+def test_every_file_is_a_method_with_its_place():
+    folder = pathlib.Path(page.METHODS)
+    assert sorted(method.name for method in METHODS) == sorted(path.stem for path in folder.glob("[!_]*.py"))
+    assert {method.of for method in METHODS} == {"run", "runs"}
+
+
+def test_comparison_is_the_one_done_by_hand():
+    table = comparison.tabulate(RUNS)
+    assert cells(
+        table, "run", "ranks", "train_seconds", "total_seconds", "speedup", "efficiency", "baseline_ranks"
+    ) == [
+        ("n1", 1, 40.0, 59.0, 1.0, 1.0, 1),
+        ("n2", 2, 25.0, 44.0, 1.6, 0.8, 1),
+        ("n4", 4, 16.0, 35.0, 2.5, 0.625, 1),
+    ]
+    assert cells(table, "accuracy", "bytes_sent", "energy_joules") == [
+        (0.9861, 0, 236.0),
+        (0.9833, 620_504_000, 352.0),
+        (0.975, 1_241_008_000, 560.0),
+    ]
+    assert table.column("examples_per_second") == pytest.approx([431.1, 689.76, 1077.75])
+    assert cells(table, "case", "status", "cluster", "strategy") == [("digits", "done", "local", "ring_allreduce")] * 3
+
+
+def test_comparison_shows_a_failed_run_as_failed_and_leaves_open_what_it_did_not_reach():
+    row = dict(zip([column.key for column in comparison.COLUMNS], comparison.tabulate([failed()]).rows[0], strict=True))
+    known = {"case": "digits", "run": "broken", "status": "failed in train", "cluster": "local"}
+    assert row == dict.fromkeys(row) | known | {"strategy": "ring_allreduce", "ranks": 2}
+
+
+def test_speed_up_is_drawn_over_the_ranks():
+    assert speedup.tabulate(RUNS[::-1]).rows == [
+        ("ring_allreduce", 1, 40.0, 1.0),
+        ("ring_allreduce", 2, 25.0, 1.6),
+        ("ring_allreduce", 4, 16.0, 2.5),
+    ]
+    assert speedup.tabulate(RUNS[1:]).rows == []
+    assert speedup.tabulate(RUNS[:1]).rows == []
+
+
+def test_speed_up_lines_are_named_by_what_differs():
+    other = [run(f"i{size}", size, case="iris") for size in (1, 2)]
+    assert set(speedup.tabulate([*RUNS, *other]).column("line")) == {"digits", "iris"}
+
+
+def test_loss_curves_have_every_epoch_of_every_run():
+    table = loss_curves.tabulate([*RUNS, failed()])
+    assert len(table.rows) == 3 * 12 + 2
+    assert table.rows[12] == ("digits", "n2", 2, 1, *(RUNS[1].history(name)[0] for name in ("loss", "validation_loss")))
+    assert table.rows[-1] == ("digits", "broken", 2, 2, None, None)
+    assert table.plot.by == "run"
+
+
+def test_stages_sum_over_the_ranks_and_take_the_fullest_ones_memory():
+    table = stages.tabulate([RUNS[2]])
+    train = dict(zip([column.key for column in table.columns], table.rows[4], strict=True))
+    assert train == {
+        "stage": "train",
+        "status": "done",
+        "ranks": 4,
+        "hosts": 2,
+        "wall_seconds": 16.0,
+        "cpu_seconds": pytest.approx(4 * 16 * 0.9),
+        "idle_seconds": pytest.approx(4 * 16 * 0.05),
+        "peak_rss_bytes": 615_000_000,
+        "bytes_sent": 1_240_000_000,
+        "energy_joules": 256.0,
+        "energy_source": "model",
+    }
+    assert table.foot[0] == "all"
+    assert table.foot[4] == 35.0
+    assert table.foot[7:10] == (615_000_000, 1_241_008_000, 560.0)
+
+
+def test_stages_that_did_not_end_leave_their_costs_and_the_sum_open():
+    table = stages.tabulate([failed()])
+    assert table.rows[4] == ("train", "failed", 2, *[None] * 8)
+    assert table.foot == ("all", "", "", "", None, None, None, 119_000_000, None, None, "")
+
+
+def test_energy_of_two_sources_names_both():
+    mixed = run("n2", 2)
+    mixed.records["clean"].ranks[1].energy_source = "rapl"
+    assert stages.tabulate([mixed]).column("energy_source")[1] == "model + rapl"
+
+
+def test_ranks_sum_over_the_stages():
+    table = ranks.tabulate([RUNS[2]])
+    assert cells(table, "rank", "host", "stages") == [(0, "pi01", 7), (1, "pi01", 7), (2, "pi02", 7), (3, "pi02", 7)]
+    row = dict(zip([column.key for column in table.columns], table.rows[3], strict=True))
+    assert row["wall_seconds"] == 35.0
+    assert row["peak_rss_bytes"] == 615_000_000
+    assert row["bytes_sent"] == row["bytes_received"] == 310_252_000
+    assert row["energy_joules"] == 140.0
+
+
+def test_a_rank_that_moved_to_another_host_has_a_row_for_each():
+    moved = run("n1", 1)
+    moved.records["train"].ranks[0].host = "pi09"
+    assert cells(ranks.tabulate([moved]), "rank", "host", "stages") == [(0, "pi01", 6), (0, "pi09", 1)]
+
+
+def test_quality_stands_beside_that_of_uncleaned_data():
+    table = quality.tabulate([RUNS[0]])
+    assert [column.key for column in table.columns][:6] == [
+        "trained_on",
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "auc",
+    ]
+    assert cells(table, "trained_on", "accuracy", "f1") == [
+        ("cleaned data", 0.9861, 0.9835),
+        ("uncleaned data", 0.9417, 0.9415),
+    ]
+    assert table.texts()[0][1].startswith("98.61")
+
+
+def test_classes_have_their_own_quality():
+    table = classes.tabulate([RUNS[0]])
+    assert len(table.rows) == 10
+    assert table.rows[8] == ("8", 1.0, 31 / 35, pytest.approx(2 * (31 / 35) / (1 + 31 / 35)), 35)
+    assert table.rows[1][1] == 36 / 40
+
+
+def test_confusion_has_a_row_for_each_true_class():
+    table = confusion.tabulate([RUNS[0]])
+    assert [column.key for column in table.columns] == ["true", *map(str, range(10))]
+    assert table.rows[8] == ("8", 0, 4, 0, 0, 0, 0, 0, 0, 31, 0)
+
+
+def test_confusion_over_runs_is_as_wide_as_its_widest():
+    small = run("small", 1)
+    small.records["evaluate"].metrics = {"confusion": [[1, 2], [3, 4]]}
+    table = confusion.tabulate([RUNS[0], small])
+    assert table.rows[-1] == ("digits", "small", "1", 3, 4, *[None] * 8)
+
+
+def test_learning_curves_have_a_panel_for_each_score():
+    table = learning_curves.tabulate([RUNS[1]])
+    keys = ["epoch", "loss", "validation_loss", "accuracy", "validation_accuracy", "epoch_seconds"]
+    assert [column.key for column in table.columns] == keys
+    assert table.plot.panels == (
+        ("Loss", ("loss", "validation_loss")),
+        ("Accuracy", ("accuracy", "validation_accuracy")),
+    )
+    assert len(table.rows) == 12
+    assert table.rows[11][0] == 12
+    assert "loss, training 2.15 to 0.0684" in table.plot.alternative  # 2.1 * 0.65 ** 11 + 0.05
+
+
+def test_learning_curves_of_a_diverged_run_have_gaps():
+    table = learning_curves.tabulate([failed()])
+    assert cells(table, "epoch", "loss") == [(1, 2.0), (2, None)]
+    assert "2 to unknown" in table.plot.alternative
+
+
+def test_training_tells_what_it_measured():
+    table = training.tabulate([RUNS[1], failed()])
+    assert cells(table, "run", "loss", "steps", "bytes_per_step") == [("n2", 0.0412, 144, 4_800_000)]
+
+
+def test_files_are_listed_as_they_were_found():
+    table = files.tabulate([RUNS[0]])
+    assert table.rows[2] == ("c.csv", "utf-16", "tab", '"', None, 1, 1, 620, 0)
+
+
+def test_changes_are_counted_by_stage_and_method():
+    assert changes.tabulate([RUNS[0]]).rows == [
+        ("prepare", "reader", "rows read", 1861),
+        ("prepare", "reader", "rows set aside", 4),
+        ("prepare", "types", "cells changed", 56),
+        ("prepare", "types", "cells missing", 31),
+        ("clean", "duplicates", "candidates", 5230),
+        ("clean", "duplicates", "pairs", 66),
+        ("clean", "duplicates", "clusters", 60),
+        ("clean", "duplicates", "rows merged", 64),
+        ("clean", "missing", "filled", 60),
+        ("clean", "errors", "changed", 58),
+    ]
+
+
+def test_repairs_are_those_found_and_those_missed():
+    table = repairs.tabulate([RUNS[0]])
+    assert cells(table, "repair", "true", "found", "right", "wrong", "missed") == [
+        ("duplicates", 67, 66, 66, 0, 1),
+        ("missing cells", 62, 60, 41, 19, 21),
+        ("text numbers", 88, 88, 88, 0, 0),
+        ("ragged rows", 5, 4, 4, 0, 1),
+    ]
+
+
+def test_repairs_that_only_cleaning_judged_are_listed_too():
+    unjudged = run("n1", 1)
+    unjudged.records["evaluate"].metrics = {}
+    assert repairs.tabulate([unjudged]).rows == [("duplicates", None, None, None, None, None, 1.0, 0.9851, 0.9925)]
+
+
+def test_compressed_models_leave_open_what_does_not_apply():
+    assert compressed.tabulate([RUNS[0]]).rows == [
+        ("pruned", 1_320_000, 3.64, 0.9806, 0.25, 0.00042),
+        ("int8", 1_210_000, 3.97, 0.9833, None, 0.00017),
+    ]
+
+
+def test_events_keep_all_that_was_said():
+    assert events.tabulate([RUNS[2]]).rows == [("train", 3.2, "rank_lost", 1, "shrunk", 0.2, "left = 3")]
+    assert events.tabulate([RUNS[0]]).rows == []
+
+
+def test_settings_are_flat_and_whole():
+    rows = settings.tabulate([RUNS[0]]).rows
+    assert ("clean", "duplicates.threshold", 0.9) in rows
+    assert ("prepare", "source", '""') in rows
+    assert ("profile", "statistics", {}) in rows
