@@ -1,0 +1,93 @@
+"""Turn rows into tensors, split for training, validation and test: cleaned/ -> features.h5."""
+
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+
+from hvdedge import splits, tensors
+from hvdedge.errors import InputError
+from hvdedge.parallel import agree, allgather_json, bcast_json
+from hvdedge.stage import Stage, start
+from hvdedge.tables import ORIGIN, Table, gather_table, part_path
+
+SPLIT = "_split"
+
+
+def main(stage: Stage) -> None:
+    """Turn rows into tensors, split for training, validation and test."""
+    settings = stage.settings
+    cleaned = stage.read_table("cleaned")
+    codes = splits.stratified(
+        _labels(stage, cleaned),
+        stage.comm,
+        validation=settings["validation"],
+        test=settings["test"],
+        seed=stage.pipeline.seed,
+    )
+    cleaned = cleaned.append(SPLIT, codes)
+    stage.metrics.update(_extract(stage, cleaned, ""))
+    if settings["uncleaned"]:
+        stage.tell("the rows as they were before clean")
+        prepared = stage.read_table("prepared")
+        dirty = prepared.append(SPLIT, _same_split(stage, prepared, cleaned))
+        tests = cleaned.filter(codes == splits.SPLITS.index("test"))
+        with agree(stage.comm):
+            if tests.schema != dirty.schema:
+                raise InputError(
+                    "extract.uncleaned: received true, though clean changed the columns, allowed: false; turn it off"
+                )
+        stage.metrics["uncleaned"] = _extract(stage, Table.chain([dirty, tests]), "uncleaned/")
+
+
+def _labels(stage: Stage, table: Table) -> pa.ChunkedArray:
+    """Return this rank's values of the column by which the split is stratified: the extractor's label."""
+    name = stage.section.choices["extractor"].options["label"]
+    with agree(stage.comm):
+        if name not in table.columns:
+            raise InputError(
+                f"extract.label: received {name!r}, allowed: {', '.join(table.columns)}; name one of these"
+            )
+    return table.select([name]).to_arrow()[name]
+
+
+def _extract(stage: Stage, table: Table, variant: str) -> dict:
+    """Collective. Write the features into the run's folder `variant`; return the metrics."""
+    features = stage.method("extractor")(table, stage.comm)
+    name = str(part_path(pathlib.Path(f"{variant}features"), stage.comm.rank, ".h5"))
+    with agree(stage.comm), stage.output(name) as path:
+        tensors.write_part(features, path)
+    parts = allgather_json(f"features/{pathlib.Path(name).name}", stage.comm)
+    rows: dict[str, int] = {}
+    with agree(stage.comm):
+        if stage.is_root:
+            with stage.output(f"{variant}features.h5") as path:
+                rows = tensors.join(stage.folder / variant, parts, path, features.spec)
+    rows = bcast_json(rows, stage.comm)
+    return {
+        "rows": rows,
+        "rows_left_out": features.rows_left_out,
+        "shape": features.spec["input_shape"],
+        "left_out": features.left_out,
+    }
+
+
+def _same_split(stage: Stage, prepared: Table, cleaned: Table) -> np.ndarray:
+    """Collective. Return the split of each prepared row: that of its cleaned record, the test rows left out.
+
+    A duplicate has the split of the row that it was merged into, so that no copy of a test row is trained on. Every
+    rank holds the origin of all rows.
+    """
+    changes = gather_table(stage.read_table("changes/clean").to_arrow(), stage.comm).to_pylist()
+    merged = {(row["_file"], row["_line"]): row["after"] for row in changes if row["rule"] == "duplicate"}
+    rows = gather_table(cleaned.select([*ORIGIN, SPLIT]).to_arrow(), stage.comm).to_pylist()
+    split = {f"{row['_file']}:{row['_line']}": row[SPLIT] for row in rows}
+    origins = prepared.select(list(ORIGIN)).to_arrow().to_pylist()
+    kept = (merged.get((row["_file"], row["_line"]), f"{row['_file']}:{row['_line']}") for row in origins)
+    codes = np.array([split.get(name, 0) for name in kept], np.uint8)
+    codes[codes == splits.SPLITS.index("test")] = splits.LEFT_OUT
+    return codes
+
+
+if __name__ == "__main__":
+    start("extract", main)

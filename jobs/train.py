@@ -1,0 +1,71 @@
+"""Train the model over all ranks: features.h5 -> model.keras, checkpoints/, tensorboard/."""
+
+import hashlib
+import json
+
+from hvdedge.parallel import agree
+from hvdedge.records import sha256
+from hvdedge.stage import Stage, start
+from hvdedge.tensors import open_features
+
+
+def main(stage: Stage) -> None:
+    """Train the model over all ranks."""
+    from hvdedge import training  # here, so that a wrong setting is told before TensorFlow's four seconds
+
+    training.configure(stage.comm, stage.pipeline.seed)
+    metrics, stage.history = _train(stage, "")
+    if stage.pipeline.sections["extract"].settings["uncleaned"]:
+        stage.tell("once more on uncleaned rows, to compare")
+        metrics["uncleaned"], history = _train(stage, "uncleaned/")
+        del history["epoch_seconds"]
+        for name, curve in history.items():
+            score = name.removeprefix("validation_")
+            stage.history[f"{name.removesuffix(score)}uncleaned_{score}"] = curve
+    stage.metrics.update(metrics)
+
+
+def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
+    """Collective. Train on the features in the run's folder `variant`; return the metrics and the history."""
+    import tensorflow as tf
+
+    from hvdedge.training import TrainingTask
+
+    for name in ("features.h5", "features"):
+        stage.check_input(f"{variant}{name}")
+    features = stage.folder / variant / "features.h5"
+    reader = open_features(features)
+    logs = stage.folder / variant / "tensorboard"
+    task = TrainingTask(
+        stage.method("model")(reader.spec),
+        reader,
+        stage.comm,
+        stage.settings,
+        seed=stage.pipeline.seed,
+        folder=stage.folder / variant / "checkpoints",
+        key=_key(stage, variant),
+        writer=tf.summary.create_file_writer(str(logs)) if stage.is_root else tf.summary.create_noop_writer(),
+        tell=stage.tell,
+        note=lambda **event: stage.note(variant=variant.rstrip("/") or "cleaned", **event),
+    )
+    history = stage.method("strategy")(task, stage.comm)
+    with agree(stage.comm):
+        if stage.is_root:
+            with stage.output(f"{variant}model.keras") as path:
+                task.save(path)
+            stage.keep(f"{variant}checkpoints")
+            stage.keep(f"{variant}tensorboard")
+    last = {name: curve[history.best_epoch] for name, curve in history.curves.items() if name != "epoch_seconds"}
+    return {**last, **history.metrics(stage.comm), "parameters": task.model.count_params()}, history.curves
+
+
+def _key(stage: Stage, variant: str) -> str:
+    """Return what a checkpoint must have in common with this run to be gone on with: all but how long to train."""
+    options = stage.pipeline.options("train")
+    features = {path.name: sha256(path) for path in sorted((stage.folder / variant / "features").iterdir())}
+    kept = {name: value for name, value in options.items() if name not in ("epochs", "checkpoint_every")}
+    return hashlib.sha256(json.dumps([kept, features], sort_keys=True).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    start("train", main)
