@@ -25,7 +25,7 @@ FILE_FACTS = {
     "preambles": "preamble_rows",
     "headers": "header_rows",
 }
-RAGGED_RULES = {"short_row", "long_row"}
+RAGGED_RULES = {"short_row", "long_row", "shifted_cells"}
 TOLERANCE = 0.1  # a filled number is right this near to the truth, as a share of its column's range
 Cell = tuple[str, str]  # a record's id, a column
 
@@ -73,7 +73,8 @@ def judge(
     }
     near = {cell for cell, value in done["filled"].items() if _is_near(value, to_fill.get(cell), cleaned[cell[1]])}
     ragged = {ids[row["_file"], row["_line"]] for row in changes if row["rule"] in RAGGED_RULES}
-    ragged |= _quarantined(rows("quarantine/prepare"), known["ragged"], key)
+    aside = [row for row in rows("quarantine/prepare") if row["rule"] in RAGGED_RULES]
+    ragged |= _quarantined(aside, known["ragged"], key)
     return {
         **{name: _files(files, known["files"], fact) for name, fact in FILE_FACTS.items()},
         "ragged_rows": _sets(ragged, {row[key] for row in known["ragged"]}),
@@ -104,7 +105,8 @@ def _files(found: list[dict], known: list[dict], fact: str) -> dict[str, float]:
 def _quarantined(rows: list[dict], known: list[dict], key: str) -> set[str]:
     """Return the ids in rows that could not be read, or the row's text where it holds none that is known."""
     of_ragged = {row[key] for row in known}
-    return {next((word for word in re.findall(r"\w+", row["text"]) if word in of_ragged), row["text"]) for row in rows}
+    whole = [row["text"] for row in rows if row["column"] is None]
+    return {next((word for word in re.findall(r"\w+", text) if word in of_ragged), text) for text in whole}
 
 
 def _found_pairs(changes: list[dict], ids: Mapping[tuple[str, int], str]) -> set[frozenset]:

@@ -7,6 +7,7 @@ row came from; every stage carries them along.
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from hvdedge.workspace import Workspace
 
 ORIGIN = ("_file", "_line")
 BATCH_ROWS = 8192
+EVEN = 1.1  # times the mean: so many rows on one rank are not worth moving all of them
 
 
 class Table:
@@ -100,9 +102,18 @@ class Table:
 
     def write(self, path: pathlib.Path) -> None:
         """Write this rank's rows as one Parquet part, also when there are none."""
-        with pq.ParquetWriter(path, self.schema, compression="zstd") as writer:
-            for batch in self.batches():
+        batches = self.batches()
+        first = next(batches, None)
+        repeating = _repeating(first) if first is not None else True
+        with pq.ParquetWriter(path, self.schema, compression="zstd", use_dictionary=repeating) as writer:
+            for batch in chain(() if first is None else (first,), batches):
                 writer.write_batch(batch)
+
+
+def _repeating(batch: pa.RecordBatch) -> list[str]:
+    """Return the columns in which values come again; a dictionary of the others costs time and room."""
+    flat = [name for name in batch.schema.names if not pa.types.is_nested(batch.schema.field(name).type)]
+    return [name for name in flat if 2 * len(batch.column(name).unique()) <= batch.num_rows]
 
 
 def part_path(folder: pathlib.Path, rank: int, suffix: str = ".parquet") -> pathlib.Path:
@@ -139,13 +150,15 @@ def read_parts(parts: Sequence[pathlib.Path], comm: MPI.Intracomm, workspace: Wo
 
 
 def balance(table: Table, comm: MPI.Intracomm) -> Table:
-    """Collective. Return the same rows in the same order, dealt in even blocks over the ranks.
+    """Collective. Return the same rows in the same order, dealt in even blocks over the ranks; as they are, if near.
 
     Rows travel in rounds of one batch a rank; what each rank sent is kept apart, in memory or scratch, because the
     order of arrival is not the order of the rows.
     """
     held = counts(table.num_rows, comm)
     total, position = int(held.sum()), int(held[: comm.rank].sum())
+    if held.max() * comm.size <= EVEN * total:
+        return table
     mine = table.batches()
     limit_bytes = table.workspace.table_bytes // comm.size
     arrived = [Spool(table.schema, table.workspace.scratch, limit_bytes) for _ in range(comm.size)]

@@ -23,7 +23,15 @@ CHANGES = pa.schema(
         ("rule", pa.string()),
     ]
 )
-QUARANTINE = pa.schema([("_file", pa.string()), ("_line", pa.int64()), ("text", pa.string()), ("rule", pa.string())])
+QUARANTINE = pa.schema(
+    [
+        ("_file", pa.string()),
+        ("_line", pa.int64()),
+        ("column", pa.string()),
+        ("text", pa.string()),
+        ("rule", pa.string()),
+    ]
+)
 
 
 class Scratch:
@@ -57,15 +65,18 @@ class Workspace:
         memory_bytes: what the rank may hold; a table spills to scratch beyond a share of it.
     Attributes:
         metrics: what the stage's record shall say, set alike on every rank.
+        events: what happened on the way, such as a method that adapted; for the record, too, and alike on every rank.
         changes: this rank's batches of CHANGES, one row for each cell that a method changed; `after` is null where
             the cell was emptied, `column` is null where the whole row went (rule says why).
-        quarantine: this rank's batches of QUARANTINE, one row for each row that could not be read.
+        quarantine: this rank's batches of QUARANTINE, one row for each row that could not be read, and for each cell
+            that does not fit its column's type; `column` is null for a whole row.
     """
 
     run: pathlib.Path
     scratch: pathlib.Path
     memory_bytes: int
     metrics: dict[str, Any] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.changes = Spool(CHANGES, self.scratch, self.table_bytes)
@@ -81,8 +92,9 @@ class Workspace:
         self.changes.append(pa.record_batch(columns, CHANGES))
 
     def set_aside(self, **columns: Iterable) -> None:
-        """Add rows to `quarantine`; one keyword a column of QUARANTINE, all of one length."""
-        self.quarantine.append(pa.record_batch(columns, QUARANTINE))
+        """Add rows to `quarantine`; one keyword a column of QUARANTINE, all of one length; `column` may be left out."""
+        whole = {} if "column" in columns else {"column": [None] * len(list(columns["rule"]))}
+        self.quarantine.append(pa.record_batch({**columns, **whole}, QUARANTINE))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Batches come back in order, from memory and from scratch, while more arrive."""
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hvdedge.errors import InputError
 from hvdedge.spool import Spool
 
 SCHEMA = pa.schema([("number", pa.int64()), ("text", pa.string())])
@@ -40,3 +42,10 @@ def test_memory_stays_below_the_limit(tmp_path):
     spool.clear()
     assert list(spool) == []
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_cannot_be_written_is_one_clear_line(tmp_path):
+    spool = Spool(SCHEMA, tmp_path / "gone", 10)
+    with pytest.raises(InputError, match=r"scratch files cannot be written \(No such file or directory\)") as error:
+        spool.append(batch(range(100)))
+    assert "TMPDIR" in str(error.value)

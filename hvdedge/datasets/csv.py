@@ -1,61 +1,54 @@
-"""Delimited text: messy files in, one typed table out.
+"""Delimited text: messy files in, one typed table out, each file read by all ranks in parts.
 
-    bytes --encoding--> text --dialect--> rows --header, ragged--> cells of text, spilled to scratch
-          --all ranks and files agree on columns and types--> missing, numbers, dates --> table
+    bytes --contents, encoding--> text --dialect, layout--> records --ragged--> cells of text, spilled to scratch
+          --all ranks and files agree on columns and types (assembly)--> table
 
-Files are dealt to the ranks in runs of about as many bytes each. A file is read in blocks of whole lines: by Arrow
-where a block is in order, by Python's own reader where it has rows of the wrong width or cells over several lines.
+One rank looks at a file's beginning, its end and samples from all over it, and tells the others dialect and layout.
+Each rank then reads its ranges in blocks of whole records: by Arrow where the quotes of a block are in order, leniently
+where one is astray; rows of the wrong width are repaired one by one.
 """
 
 import csv
 import io
-import itertools
-import pathlib
-import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 from mpi4py import MPI
 
+from hvdedge import assembly
+from hvdedge.alignment import Aligner
+from hvdedge.cell_kinds import ColumnModel
+from hvdedge.delimited import Dialect, Records, read_records
 from hvdedge.errors import InputError
-from hvdedge.parallel import agree, allgather_json, bcast_json
-from hvdedge.structure import booleans as booleans_
-from hvdedge.structure import dates as dates_
+from hvdedge.options import Positive
+from hvdedge.parallel import agree, allgather_json
+from hvdedge.record_blocks import Block, Blocks, even_end, find_start, line_ends
+from hvdedge.spool import Spool
 from hvdedge.structure import dialect as dialect_
-from hvdedge.structure import encoding as encoding_
-from hvdedge.structure import header as header_
-from hvdedge.structure import missing as missing_
-from hvdedge.structure import numbers as numbers_
+from hvdedge.structure import layout as layout_
 from hvdedge.structure import ragged as ragged_
-from hvdedge.structure import types as types_
-from hvdedge.tables import ORIGIN, Table
-from hvdedge.workspace import Source, Workspace
+from hvdedge.table_shape import RULES, Layout
+from hvdedge.tables import Table
+from hvdedge.text_files import Piece, TextFile, open_all
+from hvdedge.workspace import CHANGES, QUARANTINE, Source, Workspace
 
-SAMPLE_CHARS = 1 << 17
-BLOCK_CHARS = 1 << 20
+HEAD_BYTES = 1 << 18
+MOST_HEAD_BYTES = 1 << 22
+SAMPLE_BYTES = 1 << 14
+SAMPLES = 4  # from each piece
+BLOCK_BYTES = 1 << 21
+MOST_CELL_BYTES = 1 << 23
 WEAK_DELIMITERS = " :=*~&."  # that stand in prose, too
 PROSE_WORDS = 4
 LEAST_REGULAR = 0.6  # of the rows as wide as the table, where only a weak delimiter parts them
-LEAST_FIT = 0.8  # of the columns of the same kind, where a file is joined by position
-ARROW_TYPES = {
-    "boolean": pa.bool_(),
-    "integer": pa.int64(),
-    "float": pa.float64(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us"),
-}
-PLAIN = {  # type -> a cell that needs no entry in the change log
-    "integer": r"^-?(0|[1-9]\d*)$",
-    "float": r"^-?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$",
-    "date": r"^\d{4}-\d\d-\d\d$",
-}
-RULES = ("", "missing", "number", "date", "type", "short_row")
-UNCHANGED, MISSING, NUMBER, DATE, TYPE, SHORT_ROW = range(6)
+USUAL = Dialect(",", '"', '"')
+ARROW_MARK = "\x1f"  # for a delimiter that Arrow cannot take
 
 
 def read(
@@ -64,531 +57,578 @@ def read(
     *,
     header: Literal["auto"] | bool = "auto",
     names: tuple[str, ...] = (),
+    widths: tuple[int, ...] = (),
     types: bool = True,
-    missing: tuple[str, ...] = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "-", "--", "?", "."),
+    missing: tuple[str, ...] = (
+        "",
+        "na",
+        "n/a",
+        "#n/a",
+        "n.a.",
+        "<na>",
+        "nan",
+        "null",
+        "(null)",
+        "\\n",
+        "none",
+        "nil",
+        "missing",
+        "-",
+        "--",
+        "---",
+        "–",
+        "—",
+        "?",
+        ".",
+    ),
+    formats: bool = True,
+    sentinels: bool = True,
+    unpack_ratio: Positive = 200.0,
 ) -> Table:
     """Collective. Read delimited text files as one table, with their structure and types repaired.
 
     Columns are joined by name, in the order of the first file; a file without a header is joined by position where its
-    columns look like those of a file that has one. What was changed is in `workspace.changes`: `after` is null where
-    a cell spells a missing value (rule "missing"), does not fit its column's type ("type") or was lost with the end of
-    its row ("short_row"); a surplus of empty cells that was cut ("long_row") stands under the column "". A form that
-    most cells of a column in a file have, such as a decimal comma, is that file's format and no change.
+    columns look like those of a file that has one. What was changed is in `workspace.changes`, what is no row of the
+    table in `workspace.quarantine`: see docs/prepare.md. Where several files are read, one that holds no table is
+    told in `metrics.files` and left out.
 
     Args:
         header: whether the files begin with the columns' names; "auto" decides for each file.
         names: the columns' names, instead of those in the files.
+        widths: how many characters each column takes, where nothing parts them; found where columns are aligned.
         types: False keeps each cell as the text that it is.
         missing: what means a missing value, outer blanks and case aside.
+        formats: whether text is brought into one form: Unicode, blanks, spellings of a category, patterns.
+        sentinels: whether numbers such as 9999 that stand out of their column's distribution are missing values.
+        unpack_ratio: how many times its size a packed file may unpack to.
     Returns:
-        This rank's rows: those of its run of files.
+        This rank's rows: those that begin in its ranges of the files.
     Raises:
-        RankError: on every rank, where a file cannot be read or holds no table.
+        RankError: on every rank, where no file holds a table, or one cannot be read to its end.
     """
     if not source.paths:
         raise InputError("prepare.source: received no files, expected at least one; name a file, a folder or a pattern")
-    spellings = tuple(spelling.strip().lower() for spelling in missing)
-    workspace = source.workspace
-    sizes = bcast_json([_size_bytes(path) for path in source.paths], comm)
-    numbers = _deal(sizes, comm.size)[comm.rank]
-    mine: list[_File] = []
+    files, pieces, errors = open_all(source.paths, unpack_ratio, comm)
+    plans, found = _plan(files, pieces, header, names, widths, comm)
+    errors |= found
+    if not plans:
+        raise InputError(next(iter(errors.values())))
+    readers: list[_PieceReader] = []
     with agree(comm):
-        for number in numbers:
-            path = source.paths[number]
-            reader = _Reader(path, source.name(path), workspace, header, names, spellings if types else None)
-            mine.append(reader.read())
-    parts = allgather_json([file.to_json() for file in mine], comm)
-    files = [_File.from_json(found) for part in parts for found in part]
-    columns, places = _join(files)
-    mine_places = [places[number] for number in numbers]
-    agreed = _agree_types(files, len(columns), places, mine, mine_places, comm) if types else None
-    converter = _Converter(columns, agreed, spellings, workspace)
-    with agree(comm):
-        batches = (
-            batch
-            for number, file, where in zip(numbers, mine, mine_places, strict=True)
-            for batch in converter.convert(file, where, number)
-        )
-        table = Table.from_batches(converter.schema, batches, workspace)
-    comm.Allreduce(MPI.IN_PLACE, converter.missing, op=MPI.SUM)
-    comm.Allreduce(MPI.IN_PLACE, converter.changed, op=MPI.SUM)
-    workspace.metrics["files"] = [file.metrics for file in files]
-    workspace.metrics["columns"] = {
-        name: {"type": kind, "missing": int(empty), "changed": int(changed)}
-        for name, kind, empty, changed in zip(
-            columns, converter.kinds, converter.missing, converter.changed, strict=True
-        )
-    }
+        for piece in pieces:
+            if piece.number in plans:
+                name = source.name(source.paths[piece.number])
+                spellings = missing if types else None
+                reader = _PieceReader(
+                    files[piece.number], piece, plans[piece.number], name, source.workspace, spellings
+                )
+                reader.read()
+                readers.append(reader)
+                assembly.settle([other.cells for other in readers], source.workspace.table_bytes)
+    _settle(readers, comm)
+    quoted = allgather_json(sorted({reader.piece.number for reader in readers if reader.quote_seen}), comm)
+    seen = {number for part in quoted for number in part}
+    parts = [reader.part(is_quoted=reader.piece.number in seen) for reader in readers]
+    table = assembly.assemble(parts, source, comm, types=types, missing=missing, formats=formats, sentinels=sentinels)
+    left_out = [{"file": source.name(source.paths[number]), "error": error} for number, error in errors.items()]
+    for file in source.workspace.metrics["files"]:
+        if file["other_tables"]:
+            tables = ", ".join(
+                f"{table['rows']} rows from record {table['first'] + 1} on" for table in file["other_tables"]
+            )
+            source.workspace.events.append({"what": "other_tables_left_out", "file": file["file"], "tables": tables})
+    source.workspace.metrics["files"] += left_out
+    source.workspace.events += [{"what": "file_left_out", **entry} for entry in left_out]
     return table
 
 
 @dataclass
-class _File:
-    """A file's structure and evidence, and where its cells are, on the rank that read it."""
+class _Plan:
+    """How a file is to be read, as found by one rank and told to all.
 
-    metrics: dict
+    Attributes:
+        start, stop: the bytes of the data, header and footer aside.
+        first_line: the number of the line at `start`.
+        quote_seen: whether the header or what stands before it holds the quote.
+    """
+
+    dialect: Dialect
+    layout: Layout
+    start: int
+    stop: int
+    first_line: int
+    quote_seen: bool
     names: list[str] | None
-    width: int
-    evidence: list[types_.Evidence]
-    cells: pathlib.Path | None = None
-
-    def to_json(self) -> list:
-        return [self.metrics, self.names, self.width, [evidence.to_json() for evidence in self.evidence]]
-
-    @classmethod
-    def from_json(cls, value: list) -> "_File":
-        metrics, names, width, evidence = value
-        return cls(metrics, names, width, [types_.Evidence.from_json(found) for found in evidence])
+    aside: list[tuple[int, str, str]] = field(default_factory=list)  # line, text, rule
 
 
-def _size_bytes(path: pathlib.Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # told by the rank that is to read it
-        return 0
+def _plan(
+    files: dict[int, TextFile],
+    pieces: list[Piece],
+    header: Literal["auto"] | bool,
+    names: tuple[str, ...],
+    widths: tuple[int, ...],
+    comm: MPI.Intracomm,
+) -> tuple[dict[int, _Plan], dict[int, str]]:
+    """Collective. Return how each file is to be read, and why the others cannot be."""
+    samples: dict[int, list[str]] = {}
+    tails: dict[int, tuple[int, int, str]] = {}
+    with agree(comm):
+        for piece in pieces:
+            file = files[piece.number]
+            if file.size > HEAD_BYTES:
+                samples.setdefault(piece.number, []).extend(_samples(file, piece))
+                if piece.is_last:
+                    tails[piece.number] = _tail(file, piece)
+    samples = _by_number(samples, comm)
+    tails = _by_number(tails, comm)
+    plans: dict[int, dict] = {}
+    errors: dict[int, str] = {}
+    with agree(comm):
+        for number in [piece.number for piece in pieces if not piece.start]:
+            try:
+                file, sample, tail = files[number], samples.get(number, []), tails.get(number)
+                plan = _plan_file(file, sample, tail, header, names, widths)
+                plans[number] = msgspec.to_builtins(plan, str_keys=True, enc_hook=ColumnModel.to_json)
+            except InputError as error:
+                errors[number] = str(error)
+    told = {
+        number: msgspec.convert(plan, _Plan, str_keys=True, dec_hook=lambda type, value: type.from_json(value))
+        for number, plan in sorted(_by_number(plans, comm).items())
+    }
+    return told, dict(sorted(_by_number(errors, comm).items()))
 
 
-def _deal(sizes: list[int], ranks: int) -> list[range]:
-    """Return the files of each rank, in runs; a file goes where the middle of its bytes falls."""
-    ends = np.cumsum(sizes)
-    middles = ends - np.array(sizes) / 2
-    owner = np.minimum(middles * ranks // max(ends[-1], 1), ranks - 1)
-    edges = np.searchsorted(owner, np.arange(ranks + 1)).tolist()
-    return [range(edges[rank], edges[rank + 1]) for rank in range(ranks)]
+def _by_number(values: Mapping[int, Any], comm: MPI.Intracomm) -> dict:
+    """Collective. Return the values of all ranks; lists of the same file one after the other."""
+    result: dict = {}
+    for part in allgather_json(values, comm):
+        for number, value in part.items():
+            known = result.get(int(number))
+            result[int(number)] = known + value if known is not None else value
+    return result
 
 
-class _Reader:
-    """Reads one file's cells as text, in batches, and gathers the evidence for its columns' types."""
+def _text(file: TextFile, start: int, size: int, is_whole: bool = False) -> tuple[str, bytes]:
+    """Return the whole lines among `size` bytes from a line's beginning on, as text and as bytes."""
+    with file.open(start) as source:
+        data = source.read(size)
+    if not is_whole:
+        data = data[: max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1] or data
+    return file.encoding.to_utf8(data).decode("utf-8", "replace"), data
+
+
+def _samples(file: TextFile, piece: Piece) -> list[str]:
+    found = []
+    for turn in range(SAMPLES):
+        start = piece.start + (piece.stop - piece.start) * turn // SAMPLES
+        text, _ = _text(file, start, SAMPLE_BYTES)
+        if turn:
+            text = text[min(text.find("\n") % len(text), text.find("\r") % len(text)) + 1 :] if text else ""
+        if start >= HEAD_BYTES:
+            found.append(text)
+    return found
+
+
+def _tail(file: TextFile, piece: Piece) -> tuple[int, int, str]:
+    """Return the end of a file: where its first whole line begins, with which number, and the text from there."""
+    start = max(file.size - SAMPLE_BYTES, piece.start)
+    with file.open(start) as source:
+        data = source.read()
+    ends = line_ends(data, True)
+    skipped = int(ends[0]) + 1 if start > piece.start and len(ends) else 0
+    data = data[skipped:]
+    line = file.survey.lines - len(line_ends(data, True)) + 1
+    return start + skipped, line, file.encoding.to_utf8(data).decode("utf-8", "replace")
+
+
+def _plan_file(
+    file: TextFile,
+    samples: list[str],
+    tail: tuple[int, int, str] | None,
+    header: Literal["auto"] | bool,
+    names: tuple[str, ...],
+    widths: tuple[int, ...],
+) -> _Plan:
+    size = HEAD_BYTES
+    head, data = _text(file, 0, size, file.size <= size)
+    # a long cell with line breaks is open where the head ends
+    while file.size > size and even_end(data, USUAL) < size // 2 and size < MOST_HEAD_BYTES:
+        size *= 2
+        head, data = _text(file, 0, size, file.size <= size)
+    complete = file.size <= size
+    dialect = dialect_.repair([head, *samples])
+    if widths:
+        dialect = Dialect("", "", "", cuts=_cuts(file, widths))
+    records = read_records(head, dialect, complete=complete)
+    layout = layout_.repair(records.rows, header=header, complete=complete, dialect=dialect)
+    if records.astray:
+        records = read_records(head, dialect, layout.width + layout.surplus, complete, layout.columns)
+        layout = layout_.repair(records.rows, header=header, complete=complete, dialect=dialect)
+    rows = records.rows
+    _check_table(file, head, rows, dialect, layout, header != "auto" or bool(names))
+    if names and len(names) != layout.width:
+        raise InputError(
+            f"{file.path}: prepare.names: received {len(names)} names, the file has {layout.width} columns; "
+            "give one name a column"
+        )
+    ends = np.concatenate([[0], line_ends(data, True) + 1, [len(data)]])
+    first = records.first_lines[layout.first]
+    stop = file.size
+    aside = _aside(records, range(layout.preamble_rows), 1, layout, "preamble")
+    if complete and layout.last is not None:
+        stop = int(ends[min(records.first_lines[layout.last], len(ends) - 1)])
+        aside += _aside(records, range(layout.last, len(rows)), 1, layout, "footer")
+    elif tail is not None and tail[0] > ends[first]:
+        at, line, text = tail
+        last = read_records(text, dialect, layout.width + layout.surplus, columns=layout.columns)
+        count = layout.footer(last.rows)
+        if count:
+            place = last.first_lines[len(last.rows) - count]
+            stop = at + int(line_ends(text.encode(), True)[place - 1]) + 1 if place else at
+            aside += _aside(last, range(len(last.rows) - count, len(last.rows)), line, None, "footer")
+    told = list(names) or (None if layout.names is None else list(layout.names))
+    seen = bool(dialect.quote) and dialect.quote in "".join(records.lines[:first])
+    return _Plan(dialect, layout, int(ends[first]), stop, first + 1, seen, told, aside)
+
+
+def _aside(
+    records: Records, places: range, first_line: int, layout: Layout | None, usual: str
+) -> list[tuple[int, str, str]]:
+    """Return line, text and rule of the records at `places` that hold something."""
+    return [
+        (records.first_lines[n] + first_line, records.text(n), layout.told.get(n, usual) if layout else usual)
+        for n in places
+        if any(cell.strip() for cell in records.rows[n])
+    ]
+
+
+def _cuts(file: TextFile, widths: tuple[int, ...]) -> tuple[int, ...]:
+    if min(widths) < 1:
+        raise InputError(f"{file.path}: prepare.widths: received {min(widths)}, allowed: 1 or more; correct it")
+    return tuple(np.cumsum(widths)[:-1].tolist())
+
+
+def _check_table(
+    file: TextFile, sample: str, rows: list[list[str]], dialect: Dialect, layout: Layout, told: bool
+) -> None:
+    """Raise where the sample is text but no table."""
+    what = None
+    filled = [row for row in rows if any(cell.strip() for cell in row)]
+    regular = sum(len(row) == layout.width for row in filled)
+    words = sorted(len(row[0].split()) for row in filled if len(row) == 1)
+    is_weak = dialect.delimiter in WEAK_DELIMITERS and not (dialect.quote and dialect.quote in sample)
+    is_prose = words and words[len(words) // 2] >= PROSE_WORDS
+    is_loose = bool(dialect.delimiter) and is_weak and regular < LEAST_REGULAR * len(filled)
+    start = sample.lstrip()[:14].lower()
+    if start.startswith(("<!doctype html", "<html", "<?xml", "<head")):
+        what = "a web page"
+    elif start.startswith(("{", "[{")) and sample.rstrip().endswith(("}", "]")) and not told:
+        what = 'JSON; set prepare.reader = "json_lines" for one object a line'
+    elif not filled or (is_loose and not told):
+        what = "text without a table"
+    elif layout.width == 1 and is_prose and not told:
+        what = "prose, or one column of it"
+    if what is not None:
+        raise InputError(
+            f"{file.path}: received {what}, expected rows of delimited cells; remove the file, or set "
+            "prepare.header to true or false to have it read all the same"
+        )
+
+
+def _settle(readers: list["_PieceReader"], comm: MPI.Intracomm) -> None:
+    """Collective. Read again each piece whose first record was taken to begin where the piece before did not end."""
+    while True:
+        bounds = allgather_json([[r.piece.number, r.piece.start, r.begin, r.end] for r in readers], comm)
+        ends: dict[tuple[int, int], int] = {}  # piece -> where the one before ended
+        last: dict[int, int] = {}
+        wrong = False
+        for number, start, begin, end in [bound for part in bounds for bound in part]:
+            if number in last and begin != max(last[number], begin if end == begin else last[number]):
+                ends[number, start] = last[number]
+                wrong = True
+            last[number] = max(end, last.get(number, 0))
+        if not wrong:
+            return
+        with agree(comm):
+            for reader in readers:
+                if (reader.piece.number, reader.piece.start) in ends:
+                    reader.read(ends[reader.piece.number, reader.piece.start])
+
+
+class _PieceReader:
+    """Reads one piece of a file: its rows as cells of text, with what was repaired and set aside.
+
+    Attributes:
+        begin, end: where its first record begins, and the first one behind it.
+    """
 
     def __init__(
         self,
-        path: pathlib.Path,
+        file: TextFile,
+        piece: Piece,
+        plan: _Plan,
         name: str,
         workspace: Workspace,
-        header: Literal["auto"] | bool,
-        names: tuple[str, ...],
-        spellings: tuple[str, ...] | None,
+        missing: tuple[str, ...] | None,
     ):
-        self._path = path
+        self.file = file
+        self.piece = piece
+        self.plan = plan
         self._name = name
         self._workspace = workspace
-        self._header_option = header
-        self._names = names
-        self._spellings = spellings
-        self._most_chars = workspace.memory_bytes // 16  # of a line or a cell
-        # Python's cells of one or two characters take sixty times their text
-        self._block_chars = min(BLOCK_CHARS, workspace.memory_bytes // 64)
-        self._line = 0  # physical lines read so far
-        self._quote_seen = False
-        self._counts = {"rows": 0, "rows_quarantined": 0, "rows_ragged": 0, "rows_empty": 0}
+        self._missing = missing
+        self._aligner = Aligner(plan.layout.columns, plan.layout.usual, plan.dialect)
+        self._names = [str(place) for place in range(plan.layout.width + plan.layout.surplus)]
 
-    def read(self) -> _File:
-        """Return the file's structure; its cells are in the scratch folder."""
-        self._encoding = encoding_.repair(self._path)
-        with self._encoding.open(self._path) as file:
-            sample = self._encoding.mend(self._cut(file.read(SAMPLE_CHARS) + self._rest_of_line(file)))
-        self._dialect = dialect_.repair(sample)
-        rows = self._dialect.sample_rows(sample)
-        self._header = header_.repair(rows, self._header_option)
-        self._check_table(sample, rows)
-        evidence = [types_.Evidence() for _ in range(self._header.width)]
-        with self._encoding.open(self._path) as file, self._spill() as sink:
-            csv.field_size_limit(self._most_chars)
-            with pa.ipc.new_stream(sink, self._schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
-                try:
-                    for batch in self._batches(file):
-                        writer.write_batch(batch)
-                        self._counts["rows"] += batch.num_rows
-                        if self._spellings is not None:
-                            _add_evidence(evidence, batch, self._spellings)
-                except csv.Error:  # all that the reader, not being strict, minds is a cell beyond its limit
-                    raise self._too_long() from None
-        quote = self._dialect.quote if self._quote_seen else ""
-        metrics = {
-            "file": self._name,
-            "encoding": self._encoding.name,
-            "delimiter": self._dialect.delimiter,
-            "quote": quote,
-            "escape": self._dialect.escape if quote else "",
-            "preamble_rows": self._header.preamble_rows,
-            "header_rows": self._header.header_rows,
-            **self._counts,
-            "broken_bytes": self._encoding.broken_bytes,
-        }
-        names = list(self._names) or self._header.names
-        cells = pathlib.Path(sink.name)
-        return _File(metrics, None if names is None else list(names), self._header.width, evidence, cells)
+    def read(self, begin: int | None = None) -> None:
+        """Read the rows; `begin` is where the first record begins, where that is known."""
+        plan, piece = self.plan, self.piece
+        memory = self._workspace.memory_bytes
+        stop = min(piece.stop, plan.stop)
+        if begin is None:
+            begin = plan.start if piece.start <= plan.start else find_start(self.file, piece, plan.dialect)
+        line = plan.first_line if begin == plan.start else piece.first_line + self._lines_between(piece.start, begin)
+        self.begin = self.end = begin
+        self.quote_seen = plan.quote_seen
+        self._counts = {"rows": 0, "rows_quarantined": 0, "rows_ragged": 0, "rows_empty": 0}
+        self._changes = Spool(CHANGES, self._workspace.scratch, self._workspace.table_bytes // 8)
+        self._aside = Spool(QUARANTINE, self._workspace.scratch, self._workspace.table_bytes // 8)
+        fields = [(name, pa.string()) for name in self._names[: plan.layout.width]]
+        self._schema = pa.schema([*fields, ("_line", pa.int64())])
+        self._part = assembly.Piece.empty(piece.number, plan.names, plan.layout.width, self._workspace, self._missing)
+        if begin >= stop:
+            return
+        most = min(MOST_CELL_BYTES, memory // 16)
+        csv.field_size_limit(max(most, csv.field_size_limit()))
+        blocks = Blocks(
+            self.file,
+            begin,
+            stop,
+            line,
+            plan.dialect,
+            width=plan.layout.width + plan.layout.surplus,
+            columns=plan.layout.columns,
+            block_bytes=min(BLOCK_BYTES, memory // 64),
+            most_bytes=most,
+        )
+        for block in blocks:
+            self.quote_seen = self.quote_seen or plan.dialect.quote.encode() in block.data
+            for batch in self._batches(block):
+                if batch.num_rows:
+                    self._counts["rows"] += batch.num_rows
+                    self._part.add(batch)
+        self.end = blocks.end
 
     @property
-    def _schema(self) -> pa.Schema:
-        fields = [(str(place), pa.string()) for place in range(self._header.width)]
-        return pa.schema([*fields, ("_line", pa.int64())])
+    def cells(self) -> assembly.Piece:
+        """What was read so far."""
+        return self._part
 
-    def _spill(self):
-        return tempfile.NamedTemporaryFile(dir=self._workspace.scratch, suffix=".arrow", delete=False)
-
-    def _check_table(self, sample: str, rows: list[list[str]]) -> None:
-        """Raise where the sample is text but no table, or not one of as many columns as there are names."""
-        what = None
-        width = self._header.width
-        filled = [row for row in rows if any(cell.strip() for cell in row)]
-        regular = sum(len(row) == width for row in filled)
-        words = sorted(len(row[0].split()) for row in filled if len(row) == 1)
-        delimiter, quote = self._dialect.delimiter, self._dialect.quote
-        is_weak = delimiter and delimiter in WEAK_DELIMITERS and not (quote and quote in sample)
-        told = self._header_option != "auto" or self._names
-        is_prose = words and words[len(words) // 2] >= PROSE_WORDS
-        is_loose = is_weak and regular < LEAST_REGULAR * len(filled)
-        if sample.lstrip()[:14].lower().startswith(("<!doctype html", "<html", "<?xml", "<head")):
-            what = "a web page"
-        elif not filled or (is_loose and not told):
-            what = "text without a table"
-        elif width == 1 and is_prose and not told:
-            what = "prose, or one column of it"
-        if what is not None:
-            raise InputError(
-                f"{self._path}: received {what}, expected rows of delimited cells; remove the file, or set "
-                "prepare.header to true or false to have it read all the same"
+    def part(self, is_quoted: bool) -> assembly.Piece:
+        """Return what was read, its logs handed to the workspace."""
+        for batch in self._changes:
+            self._workspace.changes.append(batch)
+        for batch in self._aside:
+            self._workspace.quarantine.append(batch)
+        if not self.piece.start and self.plan.aside:
+            lines, texts, rules = zip(*self.plan.aside, strict=True)
+            self._workspace.set_aside(
+                _file=[self._name] * len(lines), _line=lines, text=texts, rule=rules, column=[None] * len(lines)
             )
-        if self._names and len(self._names) != width:
-            raise InputError(
-                f"{self._path}: prepare.names: received {len(self._names)} names, the file has {width} columns; "
-                "give one name a column"
-            )
+        dialect, layout, survey = self.plan.dialect, self.plan.layout, self.file.survey
+        self._part.metrics = {
+            "file": self._name,
+            "encoding": self.file.encoding.name,
+            **({"packed": self.file.content.packed} if self.file.content.packed else {}),
+            "delimiter": dialect.delimiter,
+            "quote": dialect.quote if is_quoted else "",
+            "escape": dialect.escape if is_quoted else "",
+            "facts": {
+                **{"preamble_rows": layout.preamble_rows, "header_rows": layout.header_rows},
+                **{"broken_bytes": survey.broken, "broken_lines": survey.broken_lines, "nuls": survey.nuls},
+            },
+            "other_tables": [asdict(other) for other in layout.others],
+            **self._counts,
+        }
+        return self._part
 
-    def _batches(self, file: io.TextIOWrapper) -> Iterator[pa.RecordBatch]:
-        """Yield the rows below the header, as text."""
-        self._skip_header(file)
-        while block := self._cut(file.read(self._block_chars) + self._rest_of_line(file)):
-            block = self._encoding.mend(block)
-            self._quote_seen = self._quote_seen or self._dialect.quote in block
-            batch = self._by_arrow(block)
-            if batch is None:
-                batch = self._by_python(block, file)
-            if batch.num_rows:
-                yield batch
+    def _lines_between(self, start: int, stop: int) -> int:
+        if stop <= start:
+            return 0
+        with self.file.open(start) as source:
+            return len(line_ends(source.read(stop - start), True))
 
-    def _rest_of_line(self, file: io.TextIOWrapper) -> str:
-        return file.readline(self._most_chars)
+    def _batches(self, block: Block) -> Iterator[pa.RecordBatch]:
+        batch = self._by_arrow(block) if block.records is None else None
+        if batch is not None:
+            yield batch
+            return
+        records = block.records
+        if records is None:
+            text = block.data.decode("utf-8", "replace")
+            records = read_records(text, self.plan.dialect, len(self._names), columns=self.plan.layout.columns)
+        numbers = np.array(records.first_lines[:-1], np.int64) + block.first_line
+        yield self._repaired(records, numbers)
 
-    def _cut(self, block: str) -> str:
-        """Return `block`; raise where its last line is longer than memory allows."""
-        if len(block) >= self._most_chars and not block.endswith(("\n", "\r")):
-            longest = max(block.rfind("\n"), block.rfind("\r"))
-            if len(block) - longest >= self._most_chars:
-                raise self._too_long()
-        return block
-
-    def _too_long(self) -> InputError:
-        return InputError(
-            f"{self._path}: line {self._line + 1} or below: received a line or quoted cell of more than "
-            f"{self._most_chars} characters, allowed is a 16th of the memory limit; close its quote or raise memory"
-        )
-
-    def _lines(self, file: io.TextIOWrapper) -> Iterator[str]:
-        while line := self._rest_of_line(file):
-            yield self._encoding.mend(self._cut(line))
-
-    def _skip_header(self, file: io.TextIOWrapper) -> None:
-        reader = csv.reader(self._lines(file), **self._dialect.reader_options())
-        first = ""
-        for _ in range(self._header.preamble_rows + self._header.header_rows):
-            first += "".join(next(reader, []))
-        self._line = reader.line_num
-        # quotes of a header are gone here; the sample holds it whole
-        self._quote_seen = bool(self._dialect.quote) and self._dialect.quote in first
-
-    def _by_arrow(self, block: str) -> pa.RecordBatch | None:
-        """Return a block's rows if each line of it is a row of the right width, else None."""
-        dialect, width = self._dialect, self._header.width
-        full_width = width + self._header.surplus
-        lines = block.count("\n") + block.count("\r") - block.count("\r\n") + (not block.endswith(("\n", "\r")))
-        is_odd = dialect.skips_blanks or full_width < 2 or (dialect.escape == "\\" and "\\" in block)
-        if is_odd:
+    def _by_arrow(self, block: Block) -> pa.RecordBatch | None:
+        """Return a block's rows, those of another width repaired, or None where Arrow sees other records than we."""
+        dialect, layout = self.plan.dialect, self.plan.layout
+        data = block.data
+        has_quote = bool(dialect.quote) and dialect.quote.encode() in data
+        if dialect.skips_blanks and has_quote:
             return None
-        data = block.encode("utf-8", "replace")
-        names = [str(place) for place in range(full_width)]
+        mark = dialect.delimiter
+        if len(mark) != 1 or not mark.isascii():
+            data, mark = data.replace(dialect.mark.encode(), ARROW_MARK.encode()), ARROW_MARK
+        odd: list[tuple[int, str]] = []
+
+        def keep_odd(row: pyarrow.csv.InvalidRow) -> str:
+            odd.append((row.number - 1, row.text))
+            return "skip"
+
         try:
             table = pyarrow.csv.read_csv(
                 pa.BufferReader(data),
-                pyarrow.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
+                pyarrow.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=self._names),
                 pyarrow.csv.ParseOptions(
-                    delimiter=dialect.delimiter,
-                    quote_char=dialect.quote or False,
-                    newlines_in_values=bool(dialect.quote),
+                    delimiter=mark,
+                    quote_char=dialect.quote if has_quote else False,
+                    escape_char=dialect.escape if dialect.escape not in ("", dialect.quote) else False,
+                    newlines_in_values=has_quote,
                     ignore_empty_lines=False,
+                    invalid_row_handler=keep_odd,
                 ),
-                pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), check_utf8=False),
+                pyarrow.csv.ConvertOptions(
+                    column_types=dict.fromkeys(self._names, pa.string()), check_utf8=False, strings_can_be_null=False
+                ),
             )
         except pa.ArrowInvalid:
             return None
-        if table.num_rows != lines or any(pc.any(pc.not_equal(table[name], "")).as_py() for name in names[width:]):
+        firsts = self._first_lines(data, has_quote, table.num_rows + len(odd))
+        if firsts is None:
             return None
-        if table[full_width - 1][-1].as_py().endswith(("\n", "\r")):  # its quote is closed behind the block
+        if len(firsts) < block.lines and self._swallows(table, mark):
             return None
-        numbers = pa.array(np.arange(self._line + 1, self._line + 1 + lines))
-        self._line += lines
-        batch = table.select(names[:width]).append_column("_line", numbers).combine_chunks().to_batches()[0]
-        return self._without_empty(batch)
+        numbers = firsts + block.first_line
+        is_odd = np.zeros(len(numbers), bool)
+        is_odd[[place for place, _ in odd]] = True
+        batch = table.combine_chunks().to_batches()[0] if table.num_rows else None
+        if batch is None:
+            batch = pa.record_batch([pa.nulls(0, pa.string())] * len(self._names), names=self._names)
+        if dialect.skips_blanks:
+            batch = pa.record_batch([pc.utf8_ltrim(column, " ") for column in batch.columns], names=self._names)
+        regular = batch.select(self._names[: layout.width]).append_column("_line", pa.array(numbers[~is_odd]))
+        regular = regular.cast(self._schema)
+        long = self._filled(batch.columns[layout.width :])
+        texts = [(place, text.replace(mark, dialect.mark)) for place, text in odd]
+        if long.any():
+            full = zip(*(column.filter(pa.array(long)).to_pylist() for column in batch.columns), strict=True)
+            places = np.flatnonzero(~is_odd)[long].tolist()
+            texts = sorted(texts + [(place, self._as_line(row)) for place, row in zip(places, full, strict=True)])
+            regular = regular.filter(pa.array(~long))
+        regular = self._without_rules(self._without_empty(regular))
+        if not texts:
+            return regular
+        repaired = self._repaired(self._as_records([text for _, text in texts]), numbers[[n for n, _ in texts]])
+        both = pa.Table.from_batches([regular, repaired])
+        order = np.argsort(np.asarray(both["_line"]), kind="stable")
+        return both.take(order).combine_chunks().to_batches()[0] if len(order) else regular
+
+    def _swallows(self, table: pa.Table, mark: str) -> bool:
+        """Tell whether a cell holds line breaks and as many delimiters as a row: two quotes may be astray."""
+        for column in table.columns:
+            long = column.filter(pc.match_substring(column, "\n"))
+            if len(long) and pc.max(pc.count_substring(long, mark)).as_py() >= self.plan.layout.width - 1:
+                return True
+        return False
+
+    def _as_records(self, texts: list[str]) -> Records:
+        """Return records read from a text each, line breaks in their cells kept."""
+        options = self.plan.dialect.reader_options()
+        rows = [next(csv.reader(io.StringIO(text, newline=""), **options), []) for text in texts]
+        return Records(rows, list(range(len(texts) + 1)), set(), texts)
+
+    def _first_lines(self, data: bytes, has_quote: bool, rows: int) -> np.ndarray | None:
+        """Return the line, from 0, on which each of `rows` records begins; None where there are more or fewer."""
+        if not has_quote and b"\r" not in data:
+            lines = data.count(b"\n") + (not data.endswith(b"\n"))
+            return np.arange(rows) if lines == rows else None
+        ends = line_ends(data, True)
+        if has_quote:
+            buffer = np.frombuffer(data, np.uint8)
+            places = np.flatnonzero(buffer == ord(self.plan.dialect.quote))
+            escape = self.plan.dialect.escape
+            if escape not in ("", self.plan.dialect.quote):
+                places = places[buffer[np.maximum(places - 1, 0)] != ord(escape)]
+            is_end = np.searchsorted(places, ends) % 2 == 0
+        else:
+            is_end = np.ones(len(ends), bool)
+        firsts = np.concatenate([[0], np.flatnonzero(is_end) + 1])
+        if not len(ends) or ends[-1] == len(data) - 1:
+            firsts = firsts[:-1] if len(ends) else firsts
+        return firsts if len(firsts) == rows else None
+
+    @staticmethod
+    def _filled(columns: list[pa.Array]) -> np.ndarray:
+        filled = [np.asarray(pc.greater(pc.binary_length(column), 0)) for column in columns]
+        return np.logical_or.reduce(filled) if filled else np.zeros(0, bool)
 
     def _without_empty(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         empty = np.ones(batch.num_rows, bool)
         for column in batch.columns[:-1]:
-            empty &= pc.equal(column, "").to_numpy(zero_copy_only=False)
+            empty &= np.asarray(pc.equal(pc.binary_length(column), 0))
             if not empty.any():
                 return batch
         self._counts["rows_empty"] += int(empty.sum())
         return batch.filter(pa.array(~empty))
 
-    def _by_python(self, block: str, file: io.TextIOWrapper) -> pa.RecordBatch:
-        """Return the rows that begin in `block`; the last may go on in the lines of `file` behind it."""
-        source = itertools.chain(io.StringIO(block, newline=""), self._lines(file))
-        lines = block.count("\n") + block.count("\r") - block.count("\r\n") + (not block.endswith(("\n", "\r")))
-        reader = csv.reader(source, **self._dialect.reader_options())
-        rows, starts, before = [], [], self._line
-        for row in reader:
-            rows.append(row)
-            starts.append(self._line + 1)
-            self._line = before + reader.line_num
-            if reader.line_num >= lines:
-                break
-        numbers = np.array(starts, np.int64)
-        found = ragged_.repair(rows, self._header.width, self._header.surplus)
-        self._log(rows, numbers, found)
-        columns = zip(*found.rows, strict=True) if found.rows else [[]] * self._header.width
-        arrays = [pa.array(column, pa.string()) for column in columns]
-        return pa.record_batch([*arrays, pa.array(numbers[found.kept])], schema=self._schema)
+    def _without_rules(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the batch without the rows that are no data, which are set aside."""
+        rules = self.plan.layout.of_batch(batch)
+        if not rules.any():
+            return batch
+        odd = batch.filter(pa.array(rules != 0))
+        rows = zip(*(column.to_pylist() for column in odd.columns[:-1]), strict=True)
+        texts = [self._as_line(list(row)) for row in rows]
+        self._set_aside(np.asarray(odd.column(odd.num_columns - 1)), texts, [RULES[rule] for rule in rules[rules != 0]])
+        return batch.filter(pa.array(rules == 0))
 
-    def _log(self, rows: list[list[str]], numbers: np.ndarray, found: ragged_.Ragged) -> None:
+    def _repaired(self, records: Records, numbers: np.ndarray) -> pa.RecordBatch:
+        """Return the rows with as many cells as the table has columns, and log what was done."""
+        layout, rows = self.plan.layout, records.rows
+        found = ragged_.repair(rows, layout, records.text, records.astray, self.plan.dialect, self._aligner)
         self._counts["rows_empty"] += found.empty
-        self._counts["rows_ragged"] += len(found.short) + len(found.long)
-        self._counts["rows_quarantined"] += len(found.aside)
+        self._counts["rows_ragged"] += len(found.short) + len(found.long) + len(found.aligned)
         if found.long:
             places = list(found.long)
-            self._workspace.log_changes(
-                _file=[self._name] * len(places),
-                _line=numbers[places],
-                column=[""] * len(places),
-                before=[self._dialect.delimiter * (count - self._header.width) for count in found.long.values()],
-                after=[None] * len(places),
-                rule=["long_row"] * len(places),
-            )
+            surplus = [self.plan.dialect.delimiter * (count - layout.width) for count in found.long.values()]
+            self._log(numbers[places], surplus, ["long_row"] * len(places))
+        if found.aligned:
+            places = list(found.aligned)
+            self._log(numbers[places], [records.text(n) for n in places], list(found.aligned.values()))
+        if told := sorted(records.astray - found.aligned.keys() - found.aside.keys()):
+            self._log(numbers[told], [records.text(n) for n in told], ["stray_quote"] * len(told))
         if found.aside:
             places = list(found.aside)
-            self._workspace.set_aside(
-                _file=[self._name] * len(places),
-                _line=numbers[places],
-                text=[self._as_line(rows[place]) for place in places],
-                rule=list(found.aside.values()),
-            )
+            self._set_aside(numbers[places], [records.text(n) for n in places], list(found.aside.values()))
+        columns = zip(*found.rows, strict=True) if found.rows else [[]] * layout.width
+        arrays = [pa.array(column, pa.string()) for column in columns]
+        return pa.record_batch([*arrays, pa.array(numbers[found.kept], pa.int64())], schema=self._schema)
 
-    def _as_line(self, row: list[str]) -> str:
+    def _log(self, lines, texts: list[str], rules: list[str]) -> None:
+        count = len(texts)
+        columns = {"_file": [self._name] * count, "_line": lines, "column": [""] * count}
+        columns |= {"before": texts, "after": [None] * count, "rule": rules}
+        self._changes.append(pa.record_batch(columns, CHANGES))
+
+    def _set_aside(self, lines: np.ndarray, texts: list[str], rules: list[str]) -> None:
+        self._counts["rows_quarantined"] += len(texts)
+        columns = {"_file": [self._name] * len(texts), "_line": lines, "text": texts, "rule": rules}
+        columns["column"] = [None] * len(texts)
+        self._aside.append(pa.record_batch(columns, QUARANTINE))
+
+    def _as_line(self, row: Sequence[str | None]) -> str:
         line = io.StringIO()
-        csv.writer(line, delimiter=self._dialect.delimiter or ",", lineterminator="").writerow(row)
+        csv.writer(line, delimiter=(self.plan.dialect.delimiter or ",")[0], lineterminator="").writerow(row)
         return line.getvalue()
-
-
-def _add_evidence(evidence: list[types_.Evidence], batch: pa.RecordBatch, spellings: tuple[str, ...]) -> None:
-    for found, column in zip(evidence, batch.columns[:-1], strict=True):
-        encoded = column.dictionary_encode()
-        values = missing_.repair(encoded.dictionary, spellings)
-        numbers = np.bincount(encoded.indices.drop_null().to_numpy(), minlength=len(values))
-        if values.null_count < len(values):
-            found.add(values.drop_null(), numbers[values.is_valid().to_numpy(zero_copy_only=False)])
-
-
-def _join(files: list[_File]) -> tuple[list[str], list[list[int]]]:
-    """Return the columns' names, and for each file the place of each of its columns among them.
-
-    Names are the same where only case and blanks differ. A file without names takes those of the first file that is
-    as wide and has columns of the same kinds; where there is none, its columns are column_0, column_1, ...
-    """
-    columns: list[str] = []
-    known: dict[str, int] = {}
-    places: list[list[int]] = [[] for _ in files]
-
-    def add(number: int, names: Iterable[str]) -> None:
-        for name in names:
-            folded = " ".join(name.split()).casefold()
-            if folded not in known:
-                known[folded] = len(columns)
-                columns.append(name)
-            places[number].append(known[folded])
-
-    named = [number for number, file in enumerate(files) if file.names is not None]
-    for number in named:
-        add(number, _unique_names(files[number].names or []))
-    for number, file in enumerate(files):
-        if file.names is None:
-            like = next((other for other in named if _look_alike(files[other], file)), None)
-            if like is None:
-                add(number, [f"column_{place}" for place in range(file.width)])
-            else:
-                places[number] = places[like]
-    return columns, places
-
-
-def _unique_names(names: Iterable[str]) -> list[str]:
-    """Return `names` made unique, case and blanks aside.
-
-    A second "name" is "name_2"; a column without a name is "column_" and its place.
-    """
-    seen = set(ORIGIN)
-    result = []
-    for place, name in enumerate(names):
-        base = name or f"column_{place}"
-        found, number = base, 1
-        while " ".join(found.split()).casefold() in seen:
-            number += 1
-            found = f"{base}_{number}"
-        seen.add(" ".join(found.split()).casefold())
-        result.append(found)
-    return result
-
-
-def _look_alike(file: _File, other: _File) -> bool:
-    """Tell whether two files have columns of the same kinds in the same order; one without values is of any kind."""
-    if file.width != other.width:
-        return False
-    pairs = zip(file.evidence, other.evidence, strict=True)
-    seen = [(_kind(one), _kind(two)) for one, two in pairs if one.counts["cells"] and two.counts["cells"]]
-    return sum(one == two for one, two in seen) >= LEAST_FIT * len(seen)
-
-
-def _kind(evidence: types_.Evidence) -> str:
-    name = types_.repair([evidence]).name
-    return {"integer": "number", "float": "number", "category": "text"}.get(name, name)
-
-
-def _agree_types(
-    files: list[_File],
-    count: int,
-    places: list[list[int]],
-    mine: list[_File],
-    mine_places: list[list[int]],
-    comm: MPI.Intracomm,
-) -> list[types_.ColumnType]:
-    """Collective. Return the type of each column, with a format for each file (one that lacks the column has any).
-
-    Args:
-        files, places: all files, and where their columns are in the table.
-        mine, mine_places: the same of this rank's files, whose evidence has the levels, too.
-    """
-    by_column = [[types_.Evidence() for _ in files] for _ in range(count)]
-    decimals = []
-    for number, file in enumerate(files):
-        for place, evidence in zip(places[number], file.evidence, strict=True):
-            by_column[place][number] = evidence
-        marks = [evidence.decimal_mark for evidence in file.evidence]
-        commas, points = marks.count(","), marks.count(".")
-        decimals.append(None if commas == points else "," if commas > points else ".")
-    agreed = [types_.repair(evidence, decimals) for evidence in by_column]
-    words = {place for place, found in enumerate(agreed) if found.name in ("category", "text")}
-    seen = {place: types_.Evidence() for place in sorted(words)}
-    for file, where in zip(mine, mine_places, strict=True):
-        for place, evidence in zip(where, file.evidence, strict=True):
-            if place in words:
-                seen[place].merge(types_.Evidence(levels=evidence.levels))
-    levels = [None if found.levels is None else sorted(found.levels) for found in seen.values()]
-    for part in allgather_json(levels, comm):
-        for place, found in zip(seen, part, strict=True):
-            by_column[place][0].merge(types_.Evidence(levels=None if found is None else set(found)))
-    return [
-        types_.repair(by_column[place], decimals) if place in words else found for place, found in enumerate(agreed)
-    ]
-
-
-class _Converter:
-    """Turns cells of text into the table's columns, and counts by column what is missing and what was changed."""
-
-    def __init__(
-        self,
-        columns: list[str],
-        agreed: list[types_.ColumnType] | None,
-        spellings: tuple[str, ...],
-        workspace: Workspace,
-    ):
-        self._columns = columns
-        self._agreed = agreed
-        self._spellings = spellings
-        self._workspace = workspace
-        self.kinds = [found.name for found in agreed] if agreed else ["text"] * len(columns)
-        self.missing = np.zeros(len(columns), np.int64)
-        self.changed = np.zeros(len(columns), np.int64)
-        fields = [(name, ARROW_TYPES.get(kind, pa.string())) for name, kind in zip(columns, self.kinds, strict=True)]
-        self.schema = pa.schema([*fields, ("_file", pa.string()), ("_line", pa.int64())])
-
-    def convert(self, file: _File, places: list[int], number: int) -> Iterator[pa.RecordBatch]:
-        """Yield a file's rows as the table has them, and drop its cells of text."""
-        assert file.cells is not None
-        where = {place: at for at, place in enumerate(places)}
-        with pa.OSFile(str(file.cells)) as stored:
-            for batch in pa.ipc.open_stream(stored):
-                yield self._convert_batch(batch, where, number, file.metrics["file"])
-        file.cells.unlink()
-
-    def _convert_batch(self, batch: pa.RecordBatch, where: dict[int, int], number: int, name: str) -> pa.RecordBatch:
-        lines = batch.column(batch.num_columns - 1)
-        columns, logs = [], []
-        for place, column_name in enumerate(self._columns):
-            if place not in where:
-                column = pa.nulls(batch.num_rows, self.schema.field(column_name).type)
-            else:
-                text = batch.column(where[place])
-                column, rules = self._convert_column(text, place, number)
-                rows = np.flatnonzero(rules)
-                if len(rows):
-                    logs.append((place, rows, text.take(rows), column.take(rows).cast(pa.string()), rules[rows]))
-            self.missing[place] += column.null_count
-            columns.append(column)
-        self._log(name, lines, logs)
-        files = pa.repeat(pa.scalar(name, pa.string()), batch.num_rows)
-        return pa.record_batch([*columns, files, lines], schema=self.schema)
-
-    def _convert_column(self, text: pa.Array, place: int, number: int) -> tuple[pa.Array, np.ndarray]:
-        """Return a column's values and for each cell the rule, a place in RULES, by which it was changed."""
-        lost = text.is_null().to_numpy(zero_copy_only=False)
-        if self._agreed is None:
-            return text, lost * SHORT_ROW
-        kind, form = self._agreed[place].name, self._agreed[place].formats[number]
-        encoded = text.dictionary_encode()  # each value is read once
-        raw = encoded.dictionary
-        values = missing_.repair(raw, self._spellings)
-        read, rule = values, UNCHANGED
-        if kind in ("integer", "float"):
-            trimmed = pc.utf8_trim_whitespace(values)
-            read, rule = numbers_.repair(trimmed, decimal=form.decimal, integer=kind == "integer"), NUMBER
-        elif kind in ("date", "timestamp", "time"):
-            read, rule = dates_.repair(values, to=kind, day_first=form.day_first), DATE
-        elif kind == "boolean":
-            read = booleans_.repair(values)
-        rules = np.zeros(len(raw), np.int8)
-        if form.is_plain and kind in PLAIN:
-            rules[~_matches(raw, PLAIN[kind])] = rule
-        is_missing = values.is_null().to_numpy(zero_copy_only=False)
-        rules[is_missing] = np.where(_matches(raw.filter(pa.array(is_missing)), r"\S"), MISSING, UNCHANGED)
-        rules[~is_missing & read.is_null().to_numpy(zero_copy_only=False)] = TYPE
-        found = np.full(len(text), SHORT_ROW, np.int8)
-        found[~lost] = rules[encoded.indices.drop_null().to_numpy()]
-        return read.take(encoded.indices), found
-
-    def _log(
-        self, name: str, lines: pa.Array, logs: list[tuple[int, np.ndarray, pa.Array, pa.Array, np.ndarray]]
-    ) -> None:
-        if not logs:
-            return
-        for place, rows, *_ in logs:
-            self.changed[place] += len(rows)
-        counts = [len(rows) for _, rows, *_ in logs]
-        self._workspace.log_changes(
-            _file=[name] * sum(counts),
-            _line=lines.take(np.concatenate([rows for _, rows, *_ in logs])),
-            column=np.repeat([self._columns[place] for place, *_ in logs], counts).tolist(),
-            before=pa.concat_arrays([before for _, _, before, *_ in logs]),
-            after=pa.concat_arrays([after for *_, after, _ in logs]),
-            rule=[RULES[rule] for *_, rules in logs for rule in rules],
-        )
-
-
-def _matches(values: pa.Array, pattern: str) -> np.ndarray:
-    return pc.match_substring_regex(values, pattern).to_numpy(zero_copy_only=False).astype(bool)

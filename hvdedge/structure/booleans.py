@@ -1,10 +1,9 @@
-"""Truth values written as words."""
+"""Truth values written as words, letters or digits."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-TRUE = ("true", "yes", "on", "ja", "oui", "wahr", "vrai")
-FALSE = ("false", "no", "off", "nein", "non", "falsch", "faux")
+from hvdedge.truth_words import FALSE, TRUE
 
 
 def repair(values: pa.Array) -> pa.Array:

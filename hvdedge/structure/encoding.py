@@ -2,19 +2,22 @@
 
 A byte order mark decides; then zero bytes in every other place, which only UTF-16 and UTF-32 write for Latin text;
 then strict UTF-8 over the whole file, which other encodings pass by chance only in pure ASCII. A file that is UTF-8 but
-for a few bytes stays UTF-8. The rest is a Windows or Latin-1 file, told apart by the bytes 0x80 to 0x9F.
+for some lines stays UTF-8, and those lines are read as Windows-1252. The rest is a Windows or Latin-1 file, told apart
+by the bytes 0x80 to 0x9F.
+
+Each rank counts what its ranges of the file hold; the sums decide, the same on any number of ranks.
 """
 
 import codecs
-import io
 import pathlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
 
 from hvdedge.errors import InputError
 
-CHUNK_BYTES = 1 << 20
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is its beginning
@@ -22,91 +25,159 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-OTHER_FORMATS = (
-    (b"\x1f\x8b", "a gzip file"),
-    (b"BZh", "a bzip2 file"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file"),
-    (b"\xfd7zXZ", "an xz file"),
-    (b"PK\x03\x04", "a zip file"),
-    (b"PAR1", "a Parquet file"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"%PDF", "a PDF file"),
-    (b"\x89PNG", "an image"),
-    (b"\xff\xd8\xff", "an image"),
-    (b"SQLite format 3", "a database"),
-    (b"version https://git-lfs", "a Git LFS pointer"),
-)
 # control characters that text does not hold; without NUL, which a crash leaves in good files
 CONTROLS = bytes(set(range(1, 32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
 WINDOWS = bytes(range(0x80, 0xA0))
 MOST_CONTROLS = 0.005
-MOST_BROKEN = 0.1
+MOST_BROKEN = 5  # times the characters beyond ASCII that are rightly written: more, and those are there by chance
 ESCAPED = re.compile("[\udc80-\udcff]")
+TWICE = b"\r\r\n"
+MARK = b"\xef\xbb\xbf"  # what U+FEFF is in UTF-8
+
+
+@dataclass
+class Survey:
+    """What some bytes of a file hold; surveys of its parts add up.
+
+    Attributes:
+        size: bytes.
+        lines: line ends: \\n, \\r\\n, \\r, or \\r\\r\\n, which a file turned into Windows' form twice has.
+        twice: those of the last kind.
+        controls: control characters that text does not hold.
+        inked: bytes other than blanks, line ends and NUL.
+        wide: characters beyond ASCII that are rightly written UTF-8.
+        broken: bytes that are not UTF-8.
+        broken_lines: lines that hold such bytes.
+        windows: bytes 0x80 to 0x9F.
+        nuls, marks: NUL bytes; byte order marks.
+    """
+
+    size: int = 0
+    lines: int = 0
+    twice: int = 0
+    controls: int = 0
+    inked: int = 0
+    wide: int = 0
+    broken: int = 0
+    broken_lines: int = 0
+    windows: int = 0
+    nuls: int = 0
+    marks: int = 0
+
+    def __add__(self, other: "Survey") -> "Survey":
+        return Survey(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(Survey)))
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How to decode a file: Python's name of the codec, and how many of its bytes do not fit it."""
+    """How to decode a file: Python's name of the codec, and whether its bytes are plain UTF-8 that needs no mending."""
 
     name: str
-    broken_bytes: int = 0
+    is_clean: bool = True
 
-    def open(self, path: pathlib.Path) -> io.TextIOWrapper:
-        """Open a file to read its text with its own line ends; `mend` what is read."""
-        errors = "replace" if self.name.startswith(("utf-16", "utf-32")) else "surrogateescape"
-        return io.TextIOWrapper(_open_bytes(path), self.name, errors=errors, newline="")
+    @property
+    def is_wide(self) -> bool:
+        """Whether a character takes several bytes, ASCII too, so that bytes are no text until decoded."""
+        return self.name.startswith(("utf-16", "utf-32"))
 
-    def mend(self, text: str) -> str:
-        """Return text of the file with its broken bytes read as Windows-1252, without NULs and byte order marks."""
-        if text.isascii():
-            return text.replace("\0", "")
-        return ESCAPED.sub(_as_windows, text).replace("\0", "").replace("\ufeff", "")
+    def to_utf8(self, data: bytes) -> bytes:
+        """Return bytes of whole lines as UTF-8, broken lines read as Windows-1252, without NULs and byte order marks.
+
+        Bytes of a wide encoding come from `utf8_chunks` and are UTF-8 already.
+        """
+        if self.is_clean:
+            return data
+        if self.name in ("latin-1", "cp1252") and not data.isascii():
+            data = _decoded(data, self.name).encode()
+        elif not data.isascii():
+            text = data.decode("utf-8", "surrogateescape")
+            data = ESCAPED.sub(_as_windows, text).encode("utf-8", "replace") if not _is_utf8(text) else data
+        return data.replace(b"\0", b"").replace(MARK, b"").replace(TWICE, b"\r\n")
+
+    def utf8_chunks(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield a file of a wide encoding as UTF-8, from its beginning on."""
+        decoder = codecs.getincrementaldecoder(self.name)("replace")
+        for chunk in chunks:
+            yield decoder.decode(chunk).encode("utf-8", "replace")
+        yield decoder.decode(b"", final=True).encode("utf-8", "replace")
 
 
-def repair(path: pathlib.Path) -> Encoding:
-    """Return the encoding of the file at `path`, after reading it once, in pieces.
+def survey(chunks: Iterable[bytes]) -> Survey:
+    """Return what the bytes in `chunks`, in order, hold."""
+    result = Survey()
+    carry = b""
+    for chunk in chunks:
+        data = carry + chunk
+        end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 2)) + 1  # so that no line end is cut in two
+        end -= data[end - 1 : end + 2] == TWICE
+        if not end:
+            end = 0 if len(data) < 1 << 22 else len(data)
+        carry = data[end:]
+        _count(result, data[:end])
+    _count(result, carry)
+    return result
 
+
+def count_lines(data: bytes) -> int:
+    """Return how many line ends there are in UTF-8 text."""
+    ends = int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))  # quicker than to count bytes that are frequent
+    if b"\r" not in data:
+        return ends
+    return ends + data.count(b"\r") - data.count(b"\r\n") - data.count(TWICE)
+
+
+def guess(head: bytes) -> str | None:
+    """Return the encoding that the first bytes of a file tell: by a byte order mark, or wide by its zeros; or None."""
+    return next((name for mark, name in MARKS if head.startswith(mark)), None) or _by_zeros(head)
+
+
+def repair(path: pathlib.Path, found: Survey, name: str | None) -> Encoding:
+    """Return the encoding of a file.
+
+    Args:
+        path: for messages.
+        found: what all its bytes hold, as UTF-8 where the encoding is wide.
+        name: what `guess` told.
     Raises:
-        InputError: where it cannot be read, is empty, or is not text.
+        InputError: where it is not text, or holds nothing.
     """
-    with _open_bytes(path) as file:
-        head = file.read(CHUNK_BYTES)
-        if not head:
-            raise InputError(f"{path}: received an empty file, expected a table as text; remove the file or fill it")
-        for start, what in OTHER_FORMATS:
-            if head.startswith(start):
-                raise InputError(f"{path}: received {what}, expected a table as text; unpack or convert it first")
-        name = next((name for mark, name in MARKS if head.startswith(mark)), None) or _by_zeros(head)
-        if _fits(path, _chunks(file, head), name):
-            return Encoding(name or "utf-8")
-        return _not_utf8(path, _chunks(file, None), name)
+    if found.controls > MOST_CONTROLS * found.size:
+        raise InputError(
+            f"{path}: received binary data ({found.controls} control characters in {found.size}), expected a table as "
+            "text; convert it first"
+        )
+    if not found.inked:
+        raise InputError(f"{path}: received only empty lines, expected a table as text; remove the file or fill it")
+    is_clean = not (found.broken or found.nuls or found.marks or found.twice)
+    if name is not None or found.broken <= MOST_BROKEN * found.wide:
+        return Encoding(name or "utf-8", is_clean)
+    return Encoding("cp1252" if found.windows else "latin-1", is_clean=False)
 
 
-def _open_bytes(path: pathlib.Path) -> io.BufferedReader:
-    """Open a file to read bytes, or say on one line why it cannot be read."""
+def _count(result: Survey, data: bytes) -> None:
+    if not data:
+        return
+    result.size += len(data)
+    result.lines += count_lines(data)
+    result.twice += data.count(TWICE) if b"\r" in data else 0
+    result.controls += len(data) - len(data.translate(None, CONTROLS))
+    result.nuls += data.count(b"\0")
+    if not result.inked:
+        result.inked += bool(data.translate(None, b" \t\r\n\0\v\f").replace(MARK, b""))
+    if data.isascii():
+        return
+    result.marks += data.count(MARK)
+    result.windows += len(data) - len(data.translate(None, WINDOWS))
     try:
-        if not path.is_file():
-            raise InputError(f"{path}: received {_what_is(path)}, expected a file; correct the source")
-        return open(path, "rb")  # noqa: SIM115  the caller closes it
-    except OSError as error:
-        cause = f"received a file that cannot be read ({error.strerror}), expected a readable one; change its rights"
-        raise InputError(f"{path}: {cause}") from None
-
-
-def _what_is(path: pathlib.Path) -> str:
-    if path.is_dir():
-        return "a folder"
-    return "something that is no file" if path.exists() else "a path where nothing is"
-
-
-def _chunks(file: io.BufferedReader, head: bytes | None) -> Iterator[bytes]:
-    """Yield the whole file: `head`, which was read already, and the rest; or all anew without it."""
-    if head is None:
-        file.seek(0)
-    else:
-        yield head
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
+        text = data.decode()
+        broken = 0
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "surrogateescape")
+        places = [match.start() for match in ESCAPED.finditer(text)]
+        broken = len(places)
+        result.broken_lines += len({text.count("\n", 0, place) for place in places[:1000]}) if broken < 1000 else broken
+    result.broken += broken
+    result.wide += len(text) - len(text.encode("ascii", "ignore")) - broken
 
 
 def _by_zeros(head: bytes) -> str | None:
@@ -120,60 +191,13 @@ def _by_zeros(head: bytes) -> str | None:
     return names.get((zeros[0], zeros[1], zeros[2], zeros[3]))
 
 
-def _fits(path: pathlib.Path, chunks: Iterator[bytes], name: str | None) -> bool:
-    """Tell whether the file's bytes fit the codec `name` (None: UTF-8).
-
-    Raises:
-        InputError: where they do, but are control characters or blanks only.
-    """
-    wide = name is not None and name.startswith(("utf-16", "utf-32"))
-    decoder = codecs.getincrementaldecoder(name or "utf-8")("replace" if wide else "strict")
-    controls = total = 0
-    blank = True
-    try:
-        for chunk in chunks:
-            text = decoder.decode(chunk)
-            controls += _count_controls(text.encode("utf-8", "ignore") if wide else chunk)
-            total += len(text)
-            blank = blank and not text.strip(" \t\r\n\0\ufeff")
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    _check_text(path, controls, total)
-    if blank:
-        raise InputError(f"{path}: received only empty lines, expected a table as text; remove the file or fill it")
-    return True
+def _is_utf8(text: str) -> bool:
+    return ESCAPED.search(text) is None
 
 
-def _not_utf8(path: pathlib.Path, chunks: Iterator[bytes], name: str | None) -> Encoding:
-    """Return what a file is that is not strictly UTF-8: nearly so, or so by its mark, or of one byte a character."""
-    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    broken = wide = controls = total = 0
-    windows = False
-    for chunk in chunks:
-        text = decoder.decode(chunk)
-        bad = 0 if text.isascii() else len(ESCAPED.findall(text))
-        broken += bad
-        wide += len(text) - len(text.encode("ascii", "ignore")) - bad
-        controls += _count_controls(chunk)
-        total += len(chunk)
-        windows = windows or len(chunk) != len(chunk.translate(None, WINDOWS))
-    _check_text(path, controls, total)
-    if name is not None or broken <= MOST_BROKEN * wide:
-        return Encoding(name or "utf-8", broken)
-    return Encoding("cp1252" if windows else "latin-1")
-
-
-def _count_controls(chunk: bytes) -> int:
-    return len(chunk) - len(chunk.translate(None, CONTROLS))
-
-
-def _check_text(path: pathlib.Path, controls: int, total: int) -> None:
-    if controls > MOST_CONTROLS * total:
-        raise InputError(
-            f"{path}: received binary data ({controls} control characters in {total}), expected a table as text; "
-            "convert it first"
-        )
+def _decoded(data: bytes, name: str) -> str:
+    text = data.decode(name, "surrogateescape")
+    return text if _is_utf8(text) else ESCAPED.sub(_as_windows, text)
 
 
 def _as_windows(match: re.Match) -> str:

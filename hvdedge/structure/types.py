@@ -1,227 +1,106 @@
 """A column's type, by the evidence of all its cells on all ranks in all files.
 
-Each rank counts the shapes of the cells that it reads, one `Evidence` a file and column. The sums decide: a type needs
-nine cells in ten, so that a stray value does not spoil a column. What one cell leaves open, "03/04/2024" or "1,234", is
-settled by the other cells of its file, then by those of the other files.
+Each rank counts the shapes of the cells that it reads, one `Evidence` a file and column. The sums decide: all cells
+must have a type's shapes but for two in a hundred, or one in ten or more, so that a stray value does not spoil a
+column; with more of them the column is text, since they may be what a cleaner can mend. What one cell leaves open,
+"03/04/2024" or "1,234", is settled by the other cells of its file, then by those of the other files.
 """
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from hvdedge.evidence import Evidence
+from hvdedge.number_forms import SCALES
+from hvdedge.truth_words import DIGITS, LETTERS
 
 Name = Literal["boolean", "integer", "float", "date", "time", "timestamp", "category", "text"]
 
-LEAST_SHARE = 0.9
+MOST_STRAYS = 0.02
+LEAST_CELLS = 10  # of which one may be a stray
 MOST_FRACTIONS = 0.001  # of an integer column's numbers; more are no slips
 MOST_ZERO_LED = 0.02  # more numbers like 007 are codes
-MOST_LEVELS = 256  # of a category
-LONGEST_LEVEL = 64
-MOST_UNITS = 20
-_SIGN = r"[+\-−]?"
-_DAY = r"\d{1,2}([-./])\d{1,2}[-./](\d{4}|\d{2})"
-_ISO = r"\d{4}[-./]\d{1,2}[-./]\d{1,2}"
-_CLOCK = r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?"
-NUMBERS = {
-    "integer": rf"^{_SIGN}(0|[1-9]\d{{0,17}})$",
-    "zero_led": rf"^{_SIGN}0\d{{1,17}}$",
-    "ambiguous_point": rf"^{_SIGN}[1-9]\d{{0,2}}\.\d{{3}}$",
-    "ambiguous_comma": rf"^{_SIGN}[1-9]\d{{0,2}},\d{{3}}$",
-    "whole_point": rf"^{_SIGN}\d+\.0*$",
-    "whole_comma": rf"^{_SIGN}\d+,0*$",
-    "point": rf"^{_SIGN}(\d*\.\d+|\d+(\.\d*)?[eE][+-]?\d{{1,2}})$",
-    "comma": rf"^{_SIGN}\d*,\d+$",
-    "grouped": rf"^{_SIGN}\d{{1,3}}([,.'’ \x{{a0}}\x{{202f}}]\d{{3}})+$",
-    "grouped_point": rf"^{_SIGN}\d{{1,3}}([,'’ \x{{a0}}\x{{202f}}]\d{{3}})+\.\d*$",
-    "grouped_comma": rf"^{_SIGN}\d{{1,3}}([.'’ \x{{a0}}\x{{202f}}]\d{{3}})+,\d*$",
-}
-DATES = {
-    "iso": rf"^{_ISO}$",
-    "day": rf"^{_DAY}$",
-    "timestamp": rf"^({_ISO}|{_DAY})[T ]{_CLOCK}( ?(Z|UTC|[+-]\d\d:?\d\d))?$",
-    "time": rf"^{_CLOCK}$",
-}
-WITH_UNIT = (
-    r"^(?P<before>[$€£¥]?)(?P<sign>[+\-−]?)\s*(?P<more>[$€£¥]?)\s*"
-    r"(?P<body>[\d.,][\d.,'’ \x{a0}]*?(?:[eE][+-]?\d+)?)\s*(?P<unit>[$€£¥%‰°]|[A-Za-zµ]{1,4}[²³]?|)$"
-)
-TRUTHS = "^(true|false|yes|no|on|off|ja|nein|oui|non|wahr|falsch|vrai|faux)$"
-
-
-@dataclass
-class Evidence:
-    """What the cells of one column in one file look like.
-
-    Attributes:
-        counts: shape -> number of cells: those of NUMBERS and DATES, `boolean`, `unit` (a number with one),
-            `day_first`, `month_first`, `cells` (all that are not missing), `plain_integer`, `plain_float` and
-            `plain_date` (written as we would write them).
-        levels: the distinct values, None once they are too many or too long for a category.
-        units: unit -> number of cells.
-    """
-
-    counts: Counter = field(default_factory=Counter)
-    levels: set[str] | None = field(default_factory=set)
-    units: Counter = field(default_factory=Counter)
-
-    def add(self, values: pa.Array, numbers: np.ndarray) -> None:
-        """Count distinct `values`, text without null, of which the file has `numbers`, int64, more."""
-        self.counts["cells"] += int(numbers.sum())
-        self._add_levels(values)
-        trimmed = pc.utf8_trim_whitespace(values)
-        has_blanks = pc.not_equal(trimmed, values).to_numpy(zero_copy_only=False)
-        is_value = pc.match_substring_regex(trimmed, r"^[+\-−$€£¥ ]*[.,]?\d").to_numpy(zero_copy_only=False)
-        if is_value.any():
-            mask = pa.array(is_value)
-            self._add_values(trimmed.filter(mask), numbers[is_value], has_blanks[is_value])
-        truths = pc.match_substring_regex(trimmed, TRUTHS, ignore_case=True).to_numpy(zero_copy_only=False)
-        self.counts["boolean"] += int(numbers[truths].sum())
-
-    def merge(self, other: "Evidence") -> None:
-        """Add the cells that another rank has seen, or that stand in another file."""
-        self.counts += other.counts
-        self.units += other.units
-        both = None if self.levels is None or other.levels is None else self.levels | other.levels
-        self.levels = None if both is None or len(both) > MOST_LEVELS else both
-
-    def to_json(self) -> list:
-        """Return what JSON can hold, without the levels: few columns need them, and they are large."""
-        return [self.counts, self.units]
-
-    @classmethod
-    def from_json(cls, value: list) -> "Evidence":
-        """Return the evidence that `to_json` gave."""
-        return cls(Counter(value[0]), set(), Counter(value[1]))
-
-    @property
-    def decimal_mark(self) -> Literal[".", ","] | None:
-        """The decimal mark that the column's numbers in this file show, None where they show none."""
-        counts = self.counts
-        points = counts["point"] + counts["whole_point"] + counts["grouped_point"]
-        commas = counts["comma"] + counts["whole_comma"] + counts["grouped_comma"]
-        if points == commas:
-            return None
-        return "," if commas > points else "."
-
-    @property
-    def numbers(self) -> int:
-        """How many cells are numbers."""
-        return sum(self.counts[shape] for shape in NUMBERS)
-
-    def _add_levels(self, values: pa.Array) -> None:
-        if self.levels is None:
-            return
-        if len(values) > MOST_LEVELS or pc.max(pc.utf8_length(values)).as_py() > LONGEST_LEVEL:
-            self.levels = None
-            return
-        self.levels.update(values.to_pylist())
-        if len(self.levels) > MOST_LEVELS:
-            self.levels = None
-
-    def _add_values(self, values: pa.Array, numbers: np.ndarray, has_blanks: np.ndarray) -> None:
-        """Count values that begin like a number; each is counted under the first shape that it has."""
-        left = np.ones(len(values), bool)
-        bare = pc.match_substring_regex(values, r"[\d.,]$").to_numpy(zero_copy_only=False)
-        left &= ~self._count_numbers(values, numbers, has_blanks, left & bare)
-        for shape, pattern in DATES.items():
-            if not left.any():
-                return
-            hits = pc.match_substring_regex(values, pattern).to_numpy(zero_copy_only=False) & left
-            left &= ~hits
-            self.counts[shape] += int(numbers[hits].sum())
-            if shape == "day" and hits.any():
-                self._count_order(values.filter(pa.array(hits)), numbers[hits])
-            if shape == "iso" and hits.any():
-                plain = pc.match_substring_regex(values, r"^\d{4}-\d\d-\d\d$").to_numpy(zero_copy_only=False)
-                self.counts["plain_date"] += int(numbers[hits & plain & ~has_blanks].sum())
-        if left.any():
-            self._count_units(values.filter(pa.array(left)), numbers[left])
-
-    def _count_numbers(
-        self, values: pa.Array, numbers: np.ndarray, has_blanks: np.ndarray, among: np.ndarray
-    ) -> np.ndarray:
-        found = np.zeros(len(values), bool)
-        for shape, pattern in NUMBERS.items():
-            left = among & ~found
-            if not left.any():
-                break
-            hits = pc.match_substring_regex(values, pattern).to_numpy(zero_copy_only=False) & left
-            found |= hits
-            self.counts[shape] += int(numbers[hits].sum())
-            if shape in ("integer", "whole_point", "ambiguous_point", "point"):
-                signed = pc.match_substring_regex(values, r"^[+−]").to_numpy(zero_copy_only=False)
-                plain = int(numbers[hits & ~has_blanks & ~signed].sum())
-                self.counts["plain_float"] += plain
-                self.counts["plain_integer"] += plain if shape == "integer" else 0
-        return found
-
-    def _count_order(self, days: pa.Array, numbers: np.ndarray) -> None:
-        """Count days whose month is told by the other number being above 12."""
-        parts = pc.extract_regex(days, r"^(?P<first>\d{1,2})[-./](?P<second>\d{1,2})")
-        first, second = (pc.struct_field(parts, name).cast(pa.int64()).to_numpy() for name in ("first", "second"))
-        self.counts["day_first"] += int(numbers[(first > 12) & (second <= 12)].sum())
-        self.counts["month_first"] += int(numbers[(second > 12) & (first <= 12)].sum())
-
-    def _count_units(self, values: pa.Array, numbers: np.ndarray) -> None:
-        """Count numbers that a unit or a currency stands before or behind."""
-        parts = pc.extract_regex(values, WITH_UNIT)
-        is_one = parts.is_valid().to_numpy(zero_copy_only=False)
-        if not is_one.any():
-            return
-        parts, numbers = parts.drop_null(), numbers[is_one]
-        units = pc.binary_join_element_wise(*(pc.struct_field(parts, name) for name in ("before", "more", "unit")), "")
-        bodies = pc.binary_join_element_wise(pc.struct_field(parts, "sign"), pc.struct_field(parts, "body"), "")
-        bodies = pc.utf8_trim_whitespace(bodies)
-        found = self._count_numbers(bodies, numbers, np.ones(len(bodies), bool), np.ones(len(bodies), bool))
-        self.counts["unit"] += int(numbers[found].sum())
-        for unit, number in zip(units.filter(pa.array(found)).to_pylist(), numbers[found].tolist(), strict=True):
-            self.units[unit if unit in self.units or len(self.units) < MOST_UNITS else ""] += number
+CODE_DIGITS = 4  # or more, the same in ONE_WIDTH of the cells: with such numbers even one like 0815 tells of codes
+ONE_WIDTH = 0.9
+ONE_UNIT = 0.9  # of the cells with a unit have the same, or the column has none
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How one file writes a column: its decimal mark, the order of a date, and whether most of its cells are written
-    as we would write them, so that another form is a slip and its repair a change."""
+    """How one file writes a column.
+
+    Attributes:
+        decimal: its decimal mark.
+        day_first: the order of its dates.
+        is_plain: whether most of its cells are written as we would write them, so that another form is a slip and its
+            repair a change.
+        is_clean: whether all of its cells are, none missing.
+        is_padded: whether most of its cells have outer blanks.
+    """
 
     decimal: Literal[".", ","] = "."
     day_first: bool = True
     is_plain: bool = True
+    is_clean: bool = False
+    is_padded: bool = False
 
 
 @dataclass(frozen=True)
 class ColumnType:
-    """A column's type, and the format of each file in the order of the evidence."""
+    """A column's type, and the format of each file in the order of the evidence.
+
+    Attributes:
+        unit: what stands at most of its numbers.
+        mixed: forms -> number of cells, where a column mixes what one column should not.
+    """
 
     name: Name
     formats: tuple[FileFormat, ...]
+    unit: str = ""
+    mixed: tuple[tuple[str, int], ...] = ()
 
 
-def repair(files: Iterable[Evidence], file_decimals: Iterable[str | None] = ()) -> ColumnType:
+def repair(
+    files: Iterable[Evidence], file_decimals: Sequence[str | None] = (), placeholders: Mapping[str, int] | None = None
+) -> ColumnType:
     """Return the type of a column, seen in several files.
 
     Args:
-        files: the column's evidence, one a file.
+        files: the column's evidence, one a file; levels in any of them.
         file_decimals: the decimal mark that the other columns of each file show, None where they show none.
+        placeholders: texts that stand for a missing value in this column, with their numbers of cells.
     """
     files = list(files)
     hints = list(file_decimals) or [None] * len(files)
     total = Evidence()
     for evidence in files:
         total.merge(evidence)
+    for text, number in (placeholders or {}).items():
+        total.counts["cells"] -= number
+        if total.levels is not None:
+            total.levels.pop(text, None)
     decimals = [evidence.decimal_mark or hint or "." for evidence, hint in zip(files, hints, strict=True)]
-    orders = [_day_first(evidence, total) for evidence in files]
     name = _name(total, files, decimals)
-    plain = {"integer": "plain_integer", "float": "plain_float", "date": "plain_date"}.get(name, "cells")
     return ColumnType(
         name,
-        tuple(
-            FileFormat("," if decimal == "," else ".", order, 2 * evidence.counts[plain] >= evidence.counts["cells"])
-            for evidence, decimal, order in zip(files, decimals, orders, strict=True)
-        ),
+        tuple(_format(name, evidence, total, decimal) for evidence, decimal in zip(files, decimals, strict=True)),
+        _unit(total) if name in ("integer", "float") else "",
+        _mixed(name, total),
+    )
+
+
+def _format(name: Name, evidence: Evidence, total: Evidence, decimal: str) -> FileFormat:
+    counts = evidence.counts
+    plains = {"integer": "plain_integer", "float": "plain_float", "date": "plain_date", "timestamp": "plain_timestamp"}
+    plain = plains.get(name, "cells")
+    return FileFormat(
+        "," if decimal == "," else ".",
+        _day_first(evidence, total),
+        2 * counts[plain] >= counts["cells"],
+        name in plains and 0 < counts["rows"] == counts[plain] and (decimal != "," or name != "float"),
+        2 * counts["blanks"] > counts["cells"],
     )
 
 
@@ -236,25 +115,100 @@ def _day_first(evidence: Evidence, total: Evidence) -> bool:
 def _name(total: Evidence, files: list[Evidence], decimals: list[str]) -> Name:
     counts = total.counts
     cells = counts["cells"]
-    least = LEAST_SHARE * cells
-    if not cells:
+    if cells <= 0:
         return "text"
-    if counts["boolean"] >= least:
+    least = cells - max(int(MOST_STRAYS * cells), cells >= LEAST_CELLS)
+    if _are_truths(counts, least):
         return "boolean"
-    numbers = total.numbers
-    units = counts["unit"]
-    units_differ = units > (1 - LEAST_SHARE) * cells and max(total.units.values()) < LEAST_SHARE * units
-    if numbers >= least and counts["zero_led"] <= MOST_ZERO_LED * numbers and not units_differ:
+    if _are_numbers(total, least):
+        numbers = total.numbers
         fractions = counts["point"] + counts["comma"] + counts["grouped_point"] + counts["grouped_comma"]
+        fractions += counts["not_finite"] + counts["bare_exponent"]
         for evidence, decimal in zip(files, decimals, strict=True):
             fractions += evidence.counts["ambiguous_comma" if decimal == "," else "ambiguous_point"]
         wholes = counts["whole_point"] + counts["whole_comma"]
         return "float" if fractions > MOST_FRACTIONS * numbers or 2 * wholes > numbers else "integer"
-    dates = counts["iso"] + counts["day"]
-    if dates >= least:
+    days = total.days
+    if 2 * (days + counts["timestamp"]) >= cells:  # among days, whole numbers are days written otherwise
+        days += counts["integer"]
+    if days >= least:
         return "date"
-    if dates + counts["timestamp"] >= least:
+    if counts["timestamp"] and days + counts["timestamp"] >= least:
         return "timestamp"
     if counts["time"] >= least:
         return "time"
-    return "category" if total.levels is not None and 2 * len(total.levels) <= cells else "text"
+    return "category" if total.levels and 2 * len(distinct(total.levels)) <= cells else "text"
+
+
+def distinct(levels: Iterable[str]) -> set[str]:
+    """Return values as they are compared: case, blanks and the forms of Unicode aside."""
+    return {
+        " ".join(unicodedata.normalize("NFKC", re.sub("[\u200b\u2060\ufeff]", "", level)).split()).casefold()
+        for level in levels
+    }
+
+
+def _are_truths(counts: Mapping[str, int], least: float) -> bool:
+    words = counts["boolean"]
+    if words >= least:
+        return True
+    single = {letter: counts[f"boolean:{letter}"] for pair in (*LETTERS, *DIGITS) for letter in pair}
+    for true, false in LETTERS:
+        both = single[true] + single[false]
+        if words + both >= least and (words or (single[true] and single[false])):
+            return True
+    return 2 * words >= least and words + single["1"] + single["0"] >= least
+
+
+def _are_numbers(total: Evidence, least: float) -> bool:
+    counts, cells = total.counts, total.counts["cells"]
+    numbers = total.numbers
+    has_fractions = counts["point"] + counts["comma"] + counts["not_finite"] > MOST_FRACTIONS * numbers
+    odd = counts["not_finite"] + (counts["bare_exponent"] if has_fractions else 0)
+    odd += counts["hexadecimal"] if 2 * counts["hexadecimal"] <= numbers + odd else 0
+    if not numbers or numbers + odd < least:
+        return False
+    if counts["zero_led"] > MOST_ZERO_LED * numbers or counts["card"] >= least:
+        return False
+    if counts["zero_led"] and _are_as_wide(total.masks):
+        return False
+    units = counts["unit"]
+    kinds = total.units or {}
+    most = max(kinds.values(), default=0)
+    if units > (1 - ONE_UNIT) * cells and most < ONE_UNIT * units:
+        return False
+    scaled = sum(kinds.get(scale, 0) for scale in SCALES)
+    return not (scaled > cells - least and scaled < least)  # 1.5 and 1.5k in one column
+
+
+def _are_as_wide(masks: Mapping[str, int] | None) -> bool:
+    """Tell whether nearly all cells have the same number of digits, as codes have."""
+    mask, count = max((masks or {"": 0}).items(), key=lambda item: item[1])
+    is_wide = set(mask) == {"9"} and len(mask) >= CODE_DIGITS
+    return is_wide and count >= ONE_WIDTH * sum((masks or {}).values())
+
+
+def _unit(total: Evidence) -> str:
+    counts = total.counts
+    if 2 * counts["unit"] < counts["cells"]:
+        return ""
+    unit, number = max(sorted((total.units or {"": 0}).items()), key=lambda item: item[1])
+    return unit if number >= ONE_UNIT * counts["unit"] else ""
+
+
+def _mixed(name: Name, total: Evidence) -> tuple[tuple[str, int], ...]:
+    """Return the forms between which a column has no one convention."""
+    counts = total.counts
+    groups: list[dict[str, int]] = []
+    if name in ("integer", "float"):
+        points, commas = counts["point"] + counts["grouped_point"], counts["comma"] + counts["grouped_comma"]
+        groups = [
+            {"decimal point": points, "decimal comma": commas},
+            {f"unit {unit}": number for unit, number in sorted((total.units or {}).items())},
+        ]
+    elif name in ("date", "timestamp"):
+        groups = [{"day first": counts["day_first"], "month first": counts["month_first"]}]
+        if counts["day"] and not counts["day_first"] + counts["month_first"]:
+            return (("order of day and month not told, day first assumed", counts["day"]),)
+    seen = [{form: number for form, number in group.items() if number} for group in groups]
+    return tuple(item for group in seen if len(group) > 1 for item in group.items())

@@ -1,0 +1,404 @@
+"""From cells of text, as readers find them, to one typed table: columns joined, types agreed on over all ranks.
+
+Each rank brings pieces: what it read of a file, as text, with the evidence for the types of its columns. Files are
+joined by the names of their columns, types decided by the sums of the evidence; then each rank converts its cells.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from mpi4py import MPI
+
+from hvdedge.conversion import RULES, TYPE, Plan, convert
+from hvdedge.evidence import Evidence, is_measured, without
+from hvdedge.parallel import agree, allgather_json
+from hvdedge.spool import Spool
+from hvdedge.structure import missing as missing_
+from hvdedge.structure import numbers as numbers_
+from hvdedge.structure import patterns as patterns_
+from hvdedge.structure import placeholders as placeholders_
+from hvdedge.structure import sentinels as sentinels_
+from hvdedge.structure import types as types_
+from hvdedge.structure import values as values_
+from hvdedge.structure import variants as variants_
+from hvdedge.tables import ORIGIN, Table
+from hvdedge.workspace import Source, Workspace
+
+LEAST_FIT = 0.8  # of the columns of the same kind, where a file is joined by position
+
+
+@dataclass
+class Piece:
+    """What one rank read of one file, as text. Pieces of one file on several ranks are in rank order its rows in order.
+
+    Attributes:
+        number: the file's place among the source's.
+        names: the columns' names, None where the file has none.
+        width: how many columns it has.
+        cells: batches of the columns "0", "1", ... as text and "_line", int64; a null was lost with the end of its row.
+        evidence: what the cells look like, one a column.
+        metrics: the file's entry in the record: texts, lists and `facts`, a dict, are alike on all its pieces; numbers
+            are of this piece and summed.
+    """
+
+    number: int
+    names: list[str] | None
+    width: int
+    cells: Spool
+    evidence: list[Evidence]
+    spellings: tuple[str, ...] | None
+    metrics: dict
+
+    @classmethod
+    def empty(
+        cls, number: int, names: list[str] | None, width: int, workspace: Workspace, missing: tuple[str, ...] | None
+    ) -> "Piece":
+        """Return a piece without rows; `missing` spells missing values, None where no types are wanted."""
+        fields = [(str(place), pa.string()) for place in range(width)]
+        cells = Spool(pa.schema([*fields, ("_line", pa.int64())]), workspace.scratch, workspace.table_bytes // 2)
+        spellings = None if missing is None else _folded(missing)
+        return cls(number, names, width, cells, [Evidence() for _ in range(width)], spellings, {})
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take in rows."""
+        self.cells.append(batch)
+        if self.spellings is None:
+            return
+        lines = batch.column(batch.num_columns - 1).to_numpy()
+        spellings, is_usual = self.spellings, without(self.spellings)
+        for found, column in zip(self.evidence, batch.columns[:-1], strict=True):
+            found.see(column, lines, lambda texts: missing_.repair(texts, spellings), is_usual)
+
+
+def settle(pieces: Sequence[Piece], limit_bytes: int) -> None:
+    """Move cells to the scratch folder until the pieces hold no more than `limit_bytes`: for readers of many files."""
+    for piece in sorted(pieces, key=lambda piece: -piece.cells.held_bytes):
+        if sum(piece.cells.held_bytes for piece in pieces) <= limit_bytes:
+            break
+        piece.cells.spill()
+
+
+def assemble(
+    pieces: list[Piece],
+    source: Source,
+    comm: MPI.Intracomm,
+    *,
+    types: bool,
+    missing: tuple[str, ...],
+    formats: bool = True,
+    sentinels: bool = True,
+) -> Table:
+    """Collective. Return the rows of this rank's pieces as one table with the columns of all files.
+
+    Sets `workspace.metrics`: `files` and `columns`. Each cell that was changed is logged; a cell that does not fit its
+    column's type goes to the quarantine, too.
+
+    Args:
+        types: False keeps each cell as the text that it is.
+        missing: what means a missing value, outer blanks and case aside.
+        formats: whether text is brought into one form: Unicode, blanks, spellings of a category, patterns.
+        sentinels: whether numbers such as 9999 that stand out of their column's distribution are missing values.
+    """
+    workspace = source.workspace
+    files = _files(pieces, comm)
+    columns, places = _join(list(files.values()))
+    by_number = dict(zip(files, places, strict=True))
+    plans = [Plan(None) for _ in columns]
+    if types:
+        plans = _plan(files, len(columns), by_number, pieces, _folded(missing), formats, comm)
+        if sentinels:
+            _find_sentinels(plans, files, by_number, pieces, comm)
+    converter = _Converter(columns, plans, list(files), workspace)
+    with agree(comm):
+        batches = (batch for piece in pieces for batch in converter.convert(piece, by_number[piece.number]))
+        table = Table.from_batches(converter.schema, batches, workspace)
+    comm.Allreduce(MPI.IN_PLACE, converter.missing, op=MPI.SUM)
+    comm.Allreduce(MPI.IN_PLACE, converter.changed, op=MPI.SUM)
+    workspace.metrics["files"] = [file.metrics for file in files.values()]
+    workspace.metrics["columns"] = {
+        name: {"type": plan.type.name if plan.type else "text", "missing": int(empty), "changed": int(changed)}
+        | _told(plan)
+        for name, plan, empty, changed in zip(columns, plans, converter.missing, converter.changed, strict=True)
+    }
+    return table
+
+
+def _told(plan: Plan) -> dict:
+    """Return what the record says of a column besides, where there is something to say."""
+    told = {
+        "unit": plan.type.unit if plan.type else "",
+        "mixed": dict(plan.type.mixed) if plan.type else {},
+        "placeholders": list(plan.placeholders),
+        "sentinels": list(plan.sentinels),
+        "pattern": plan.pattern,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+@dataclass
+class _File:
+    """What all pieces of a file tell."""
+
+    metrics: dict
+    names: list[str] | None
+    width: int
+    evidence: list[Evidence]
+
+
+def _folded(missing: Iterable[str]) -> tuple[str, ...]:
+    return tuple(spelling.strip().lower() for spelling in missing)
+
+
+def _files(pieces: list[Piece], comm: MPI.Intracomm) -> dict[int, _File]:
+    """Collective. Return the files by number."""
+    mine = [[p.number, p.metrics, p.names, p.width, [found.to_json() for found in p.evidence]] for p in pieces]
+    files: dict[int, _File] = {}
+    for number, metrics, names, width, evidence in [entry for part in allgather_json(mine, comm) for entry in part]:
+        seen = [Evidence.from_json(found) for found in evidence]
+        if number not in files:
+            files[number] = _File({**metrics}, names, width, seen)
+            continue
+        file = files[number]
+        for known, found in zip(file.evidence, seen, strict=True):
+            known.merge(found)
+        for name, value in metrics.items():
+            if isinstance(value, int):
+                file.metrics[name] += value
+    for file in files.values():
+        file.metrics |= file.metrics.pop("facts", {})
+    return dict(sorted(files.items()))
+
+
+def _join(files: list[_File]) -> tuple[list[str], list[list[int]]]:
+    """Return the columns' names, and for each file the place of each of its columns among them.
+
+    Names are the same where only case and blanks differ. A file without names takes those of the first file that is
+    as wide and has columns of the same kinds; where there is none, its columns are column_0, column_1, ...
+    """
+    columns: list[str] = []
+    known: dict[str, int] = {}
+    places: list[list[int]] = [[] for _ in files]
+
+    def add(number: int, names: Iterable[str]) -> None:
+        for name in names:
+            folded = " ".join(name.split()).casefold()
+            if folded not in known:
+                known[folded] = len(columns)
+                columns.append(name)
+            places[number].append(known[folded])
+
+    named = [number for number, file in enumerate(files) if file.names is not None]
+    for number in named:
+        add(number, _unique_names(files[number].names or []))
+    for number, file in enumerate(files):
+        if file.names is None:
+            like = next((other for other in named if _look_alike(files[other], file)), None)
+            if like is None:
+                add(number, [f"column_{place}" for place in range(file.width)])
+            else:
+                places[number] = places[like]
+    return columns, places
+
+
+def _unique_names(names: Iterable[str]) -> list[str]:
+    """Return `names` made unique, case and blanks aside.
+
+    A second "name" is "name_2"; a column without a name is "column_" and its place.
+    """
+    seen = set(ORIGIN)
+    result = []
+    for place, name in enumerate(names):
+        base = name or f"column_{place}"
+        found, number = base, 1
+        while " ".join(found.split()).casefold() in seen:
+            number += 1
+            found = f"{base}_{number}"
+        seen.add(" ".join(found.split()).casefold())
+        result.append(found)
+    return result
+
+
+def _look_alike(file: _File, other: _File) -> bool:
+    """Tell whether two files have columns of the same kinds in the same order; one without values is of any kind."""
+    if file.width != other.width:
+        return False
+    pairs = zip(file.evidence, other.evidence, strict=True)
+    seen = [(_kind(one), _kind(two)) for one, two in pairs if one.counts["cells"] and two.counts["cells"]]
+    return sum(one == two for one, two in seen) >= LEAST_FIT * len(seen)
+
+
+def _kind(evidence: Evidence) -> str:
+    name = types_.repair([evidence]).name
+    return {"integer": "number", "float": "number", "category": "text"}.get(name, name)
+
+
+def _plan(
+    files: dict[int, _File],
+    count: int,
+    places: dict[int, list[int]],
+    mine: list[Piece],
+    spellings: tuple[str, ...],
+    formats: bool,
+    comm: MPI.Intracomm,
+) -> list[Plan]:
+    """Collective. Return how each column is to be converted; its type has a format for each file.
+
+    Args:
+        files, places: all files, and where their columns are in the table.
+        mine: this rank's pieces, whose evidence has the levels, words and masks, too.
+    """
+    order = {number: place for place, number in enumerate(files)}
+    by_column = [[Evidence() for _ in files] for _ in range(count)]
+    decimals: list[str | None] = []
+    for number, file in files.items():
+        for place, evidence in zip(places[number], file.evidence, strict=True):
+            by_column[place][order[number]] = evidence
+        marks = [evidence.decimal_mark for evidence in file.evidence]
+        commas, points = marks.count(","), marks.count(".")
+        decimals.append(None if commas == points else "," if commas > points else ".")
+    seen = _values_seen(count, places, mine, comm)
+    for held, values in zip(by_column, seen, strict=True):
+        held[0].merge(values)
+    totals = [types_.repair(held, decimals) for held in by_column]
+    words = [(values.words, is_measured(held)) for values, held in zip(seen, by_column, strict=True)]
+    plans = []
+    for place, absent in enumerate(placeholders_.repair(words)):
+        agreed = types_.repair(by_column[place], decimals, absent) if absent else totals[place]
+        plan = Plan(agreed, spellings, tuple(sorted(absent)), formats=formats)
+        if agreed.name == "category":
+            plan.variants = variants_.repair(_tidy(seen[place].levels or {}, absent))
+        if agreed.name in ("category", "text"):
+            sampled = sum(found.counts["sampled"] for found in by_column[place])
+            plan.pattern = patterns_.choose(seen[place].masks, sampled)
+        plans.append(plan)
+    return plans
+
+
+def _tidy(levels: Mapping[str, int], absent: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts of a column's values in one form, those that stand for a missing value aside."""
+    kept = [level for level in levels if level not in absent]
+    result: dict[str, int] = {}
+    for level, tidy in zip(kept, values_.repair(pa.array(kept, pa.string())).to_pylist(), strict=True):
+        result[tidy] = result.get(tidy, 0) + levels[level]
+    return result
+
+
+def _values_seen(count: int, places: dict[int, list[int]], mine: list[Piece], comm: MPI.Intracomm) -> list[Evidence]:
+    """Collective. Return for each column the levels, words and masks of all ranks."""
+    seen = [Evidence() for _ in range(count)]
+    for piece in mine:
+        for place, evidence in zip(places[piece.number], piece.evidence, strict=True):
+            seen[place].merge(Evidence(levels=evidence.levels, words=evidence.words, masks=evidence.masks))
+    parts = allgather_json([[found.levels, found.words, found.masks] for found in seen], comm)
+    result = [Evidence() for _ in range(count)]
+    for part in parts:
+        for found, (levels, words, masks) in zip(result, part, strict=True):
+            found.merge(Evidence(levels=levels, words=words, masks=masks))
+    return result
+
+
+def _find_sentinels(
+    plans: list[Plan], files: dict[int, _File], places: dict[int, list[int]], mine: list[Piece], comm: MPI.Intracomm
+) -> None:
+    """Collective. Set the sentinels of the plans; the cells are read again only where a column has candidates."""
+    order = {number: place for place, number in enumerate(files)}
+    candidates: dict[int, dict[float, int]] = {}
+    numbers: dict[int, int] = {}
+    for place, plan in enumerate(plans):
+        if plan.type is None or plan.type.name not in ("integer", "float"):
+            continue
+        held = [file.evidence[places[n].index(place)] for n, file in files.items() if place in places[n]]
+        nines = sum((evidence.nines for evidence in held), Counter())
+        numbers[place] = sum(evidence.numbers for evidence in held)
+        values = numbers_.repair(pa.array(list(nines), pa.string()), decimal=plan.type.formats[0].decimal)
+        found: dict[float, int] = {}
+        for value, number in zip(values.to_pylist(), nines.values(), strict=True):
+            if value is not None:
+                found[value] = found.get(value, 0) + number
+        found = {value: number for value, number in found.items() if sentinels_.is_frequent(number, numbers[place])}
+        if found:
+            candidates[place] = found
+    lowest, highest = np.full(len(plans), np.inf), np.full(len(plans), -np.inf)
+    with agree(comm):
+        for piece in mine if candidates else ():
+            at = {place: column for column, place in enumerate(places[piece.number])}
+            for batch in piece.cells:
+                for place in candidates.keys() & at.keys():
+                    found_values, _ = convert(batch.column(at[place]), plans[place], order[piece.number])
+                    others = found_values.cast(pa.float64()).drop_null()
+                    others = others.filter(pc.invert(pc.is_in(others, value_set=pa.array([*candidates[place]]))))
+                    span = pc.min_max(others).as_py()
+                    if span["min"] is not None:
+                        lowest[place] = min(lowest[place], span["min"])
+                        highest[place] = max(highest[place], span["max"])
+    comm.Allreduce(MPI.IN_PLACE, lowest, op=MPI.MIN)
+    comm.Allreduce(MPI.IN_PLACE, highest, op=MPI.MAX)
+    for place, found in candidates.items():
+        plans[place].sentinels = tuple(
+            sentinels_.repair(found, numbers[place], float(lowest[place]), float(highest[place]))
+        )
+
+
+class _Converter:
+    """Turns cells of text into the table's columns, and counts by column what is missing and what was changed."""
+
+    def __init__(self, columns: list[str], plans: list[Plan], numbers: list[int], workspace: Workspace):
+        self._columns = columns
+        self._plans = plans
+        self._order = {number: place for place, number in enumerate(numbers)}
+        self._workspace = workspace
+        self.missing = np.zeros(len(columns), np.int64)
+        self.changed = np.zeros(len(columns), np.int64)
+        fields = [(name, plan.arrow_type) for name, plan in zip(columns, plans, strict=True)]
+        self.schema = pa.schema([*fields, ("_file", pa.string()), ("_line", pa.int64())])
+
+    def convert(self, piece: Piece, places: list[int]) -> Iterator[pa.RecordBatch]:
+        """Yield a piece's rows as the table has them, and drop its cells of text."""
+        where = {place: at for at, place in enumerate(places)}
+        for batch in piece.cells:
+            yield self._convert_batch(batch, where, self._order[piece.number], piece.metrics["file"])
+        piece.cells.clear()
+
+    def _convert_batch(self, batch: pa.RecordBatch, where: dict[int, int], order: int, name: str) -> pa.RecordBatch:
+        lines = batch.column(batch.num_columns - 1)
+        columns, logs = [], []
+        for place, plan in enumerate(self._plans):
+            if place not in where:
+                column = pa.nulls(batch.num_rows, plan.arrow_type)
+            else:
+                text = batch.column(where[place])
+                column, rules = convert(text, plan, order)
+                if rules is not None:
+                    rows = np.flatnonzero(rules)
+                    logs.append((place, rows, text.take(rows), column.take(rows).cast(pa.string()), rules[rows]))
+            self.missing[place] += column.null_count
+            columns.append(column)
+        if logs:
+            self._log(name, lines, logs)
+        files = pa.repeat(pa.scalar(name, pa.string()), batch.num_rows)
+        return pa.record_batch([*columns, files, lines], schema=self.schema)
+
+    def _log(
+        self, name: str, lines: pa.Array, logs: list[tuple[int, np.ndarray, pa.Array, pa.Array, np.ndarray]]
+    ) -> None:
+        for place, rows, *_ in logs:
+            self.changed[place] += len(rows)
+        at = np.repeat([place for place, *_ in logs], [len(rows) for _, rows, *_ in logs])
+        rules = np.concatenate([rules for *_, rules in logs])
+        changes = {
+            "_file": pa.repeat(pa.scalar(name, pa.string()), len(at)),
+            "_line": lines.take(pa.array(np.concatenate([rows for _, rows, *_ in logs]))),
+            "column": pa.array(self._columns, pa.string()).take(pa.array(at)),
+            "before": pa.concat_arrays([before for _, _, before, *_ in logs]),
+            "after": pa.concat_arrays([after for *_, after, _ in logs]),
+            "rule": pa.array(RULES, pa.string()).take(pa.array(rules)),
+        }
+        self._workspace.log_changes(**changes)
+        strays = pa.array(np.flatnonzero(rules == TYPE))
+        if len(strays):
+            aside = {key: changes[key].take(strays) for key in ("_file", "_line", "column", "rule")}
+            self._workspace.set_aside(**aside, text=changes["before"].take(strays))

@@ -1,0 +1,200 @@
+"""JSON lines: one object a line, each file read by all ranks in parts; values become cells of text, typed by evidence.
+
+    {"id": 1, "who": {"name": "Ann"}, "tags": ["a", "b"]}   ->   id 1 | who.name Ann | tags ["a","b"]
+
+Columns stand in the order in which their keys come; a key that a line lacks is a missing value. A line that is no
+object is set aside.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from mpi4py import MPI
+
+from hvdedge import assembly
+from hvdedge.delimited import Dialect
+from hvdedge.errors import InputError
+from hvdedge.options import Positive
+from hvdedge.parallel import agree, allgather_json
+from hvdedge.record_blocks import Blocks
+from hvdedge.tables import Table
+from hvdedge.text_files import Piece, TextFile, open_all
+from hvdedge.workspace import Source
+
+BLOCK_BYTES = 1 << 20
+MOST_LINE_BYTES = 1 << 23
+MOST_COLUMNS = 10_000
+WHOLE_LINES = Dialect("", "", "")
+
+
+def read(
+    source: Source,
+    comm: MPI.Intracomm,
+    *,
+    types: bool = True,
+    missing: tuple[str, ...] = (
+        "",
+        "na",
+        "n/a",
+        "#n/a",
+        "n.a.",
+        "<na>",
+        "nan",
+        "null",
+        "(null)",
+        "\\n",
+        "none",
+        "nil",
+        "missing",
+        "-",
+        "--",
+        "---",
+        "–",
+        "—",
+        "?",
+        ".",
+    ),
+    formats: bool = True,
+    sentinels: bool = True,
+    unpack_ratio: Positive = 200.0,
+) -> Table:
+    """Collective. Read files of one JSON object a line as one table, with their types repaired.
+
+    Args:
+        types: False keeps each value as text.
+        missing: what means a missing value beside null, outer blanks and case aside.
+        formats: whether text is brought into one form: Unicode, blanks, spellings of a category, patterns.
+        sentinels: whether numbers such as 9999 that stand out of their column's distribution are missing values.
+        unpack_ratio: how many times its size a packed file may unpack to.
+    Returns:
+        This rank's rows: those that begin in its ranges of the files.
+    Raises:
+        RankError: on every rank, where a file holds no object, or too many different keys.
+    """
+    if not source.paths:
+        raise InputError("prepare.source: received no files, expected at least one; name a file, a folder or a pattern")
+    files, pieces, errors = open_all(source.paths, unpack_ratio, comm)
+    if errors:
+        raise InputError(next(iter(errors.values())))
+    found: list[list] = []
+    with agree(comm):
+        found = [[piece.number, *_keys(files[piece.number], piece, source)] for piece in pieces]
+    keys: dict[int, dict[str, None]] = {number: {} for number in files}
+    objects = dict.fromkeys(files, 0)
+    for number, names, count in [entry for part in allgather_json(found, comm) for entry in part]:
+        keys[number].update(dict.fromkeys(names))
+        objects[number] += count
+    for number, names in keys.items():
+        path = source.paths[number]
+        if not objects[number]:
+            raise InputError(f"{path}: received no line that is a JSON object, expected one object a line; convert it")
+        if len(names) > MOST_COLUMNS:
+            raise InputError(f"{path}: received {len(names)} different keys, allowed: {MOST_COLUMNS}; convert it first")
+    parts = []
+    with agree(comm):
+        spellings = missing if types else None
+        parts = [_read(files[piece.number], piece, list(keys[piece.number]), source, spellings) for piece in pieces]
+    return assembly.assemble(parts, source, comm, types=types, missing=missing, formats=formats, sentinels=sentinels)
+
+
+def _lines(file: TextFile, piece: Piece, source: Source) -> Iterator[tuple[int, str, dict | None]]:
+    """Yield number, text and object of each line that is not empty; None for what is no object."""
+    memory = source.workspace.memory_bytes
+    blocks = Blocks(
+        file,
+        piece.start,
+        piece.stop,
+        piece.first_line,
+        WHOLE_LINES,
+        width=1,
+        block_bytes=min(BLOCK_BYTES, memory // 64),
+        most_bytes=min(MOST_LINE_BYTES, memory // 16),
+    )
+    for block in blocks:
+        lines = block.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        for number, line in enumerate(lines, start=block.first_line):
+            if not line.strip():
+                continue
+            try:
+                value = msgspec.json.decode(line)
+            except (msgspec.DecodeError, RecursionError):
+                value = None
+            yield number, line.decode("utf-8", "replace"), value if isinstance(value, dict) else None
+
+
+def _keys(file: TextFile, piece: Piece, source: Source) -> tuple[list[str], int]:
+    """Return the keys of a piece in the order in which they come, and how many objects it has."""
+    keys: dict[str, None] = {}
+    count = 0
+    for _, _, value in _lines(file, piece, source):
+        if value is not None:
+            count += 1
+            keys.update(dict.fromkeys(_flat(value)))
+            if len(keys) > MOST_COLUMNS:
+                break
+    return list(keys), count
+
+
+def _read(
+    file: TextFile, piece: Piece, names: list[str], source: Source, missing: tuple[str, ...] | None
+) -> assembly.Piece:
+    part = assembly.Piece.empty(piece.number, names, len(names), source.workspace, missing)
+    name = source.name(file.path)
+    rows: list[dict[str, str | None]] = []
+    numbers: list[int] = []
+    aside: list[tuple[int, str]] = []
+    total = size = 0
+
+    def flush() -> None:
+        nonlocal total, size
+        columns = [pa.array([row.get(key) for row in rows], pa.string()).fill_null("") for key in names]
+        part.add(pa.record_batch([*columns, pa.array(numbers, pa.int64())], schema=part.cells.schema))
+        total, size = total + len(rows), 0
+        rows.clear()
+        numbers.clear()
+
+    for number, text, value in _lines(file, piece, source):
+        if value is None:
+            aside.append((number, text))
+            continue
+        rows.append(_flat(value))
+        numbers.append(number)
+        size += len(text) + 8 * len(names)
+        if size >= BLOCK_BYTES:
+            flush()
+    if rows:
+        flush()
+    if aside:
+        lines, texts = zip(*aside, strict=True)
+        source.workspace.set_aside(
+            _file=[name] * len(aside),
+            _line=np.array(lines, np.int64),
+            text=texts,
+            rule=["no_object"] * len(aside),
+            column=[None] * len(aside),
+        )
+    part.metrics = {
+        **{"file": name, "encoding": file.encoding.name, "delimiter": "", "quote": "", "escape": ""},
+        "facts": {"preamble_rows": 0, "header_rows": 0, "broken_bytes": file.survey.broken},
+        **{"rows": total, "rows_quarantined": len(aside), "rows_ragged": 0},
+    }
+    return part
+
+
+def _flat(value: dict, before: str = "") -> dict[str, str | None]:
+    """Return key -> text of an object, keys of objects in it joined by dots; null is None."""
+    result: dict[str, str | None] = {}
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            result.update(_flat(item, f"{before}{key}."))
+        else:
+            result[before + key] = _text(item)
+    return result
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()

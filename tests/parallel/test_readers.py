@@ -1,0 +1,38 @@
+"""JSON lines and Parquet are the same table on 1 to 4 ranks."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+PROGRAM = """
+import hashlib, json, pathlib, sys, tempfile
+from mpi4py import MPI
+from hvdedge.datasets import json_lines, parquet
+from hvdedge.parallel import MeteredComm
+from hvdedge.tables import gather_table
+from hvdedge.workspace import Source, Workspace
+comm = MeteredComm(MPI.COMM_WORLD)
+folder = pathlib.Path(sys.argv[1])
+for reader, name in ((json_lines, "a.jsonl"), (parquet, "a.parquet")):
+    work = Workspace(folder, pathlib.Path(tempfile.mkdtemp(dir=folder)), 64_000_000)
+    table = reader.read(Source((folder / name,), work), comm)
+    everything = gather_table(table.to_arrow(), comm).combine_chunks()
+    digest = hashlib.sha256(repr(everything.to_pydict()).encode()).hexdigest()
+    if comm.rank == 0:
+        print(json.dumps([digest, everything.num_rows, work.metrics]))
+"""
+
+
+def test_both_are_the_same_on_any_number_of_ranks(mpirun, tmp_path):
+    lines = [json.dumps({"n": n, "text": "x" * (n % 80), "half": n / 2, f"k{n // 20_000}": n}) for n in range(40_000)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n{bad\n")
+    pq.write_table(
+        pa.table({"n": range(50_000), "t": [f"t{n}" for n in range(50_000)]}),
+        tmp_path / "a.parquet",
+        row_group_size=7000,
+    )
+    one = mpirun(1, PROGRAM, tmp_path)
+    assert [json.loads(line)[1] for line in one.splitlines()] == [40_000, 50_000]
+    for ranks in (2, 3, 4):
+        assert mpirun(ranks, PROGRAM, tmp_path) == one

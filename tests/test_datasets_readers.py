@@ -1,0 +1,89 @@
+"""JSON lines and Parquet on one rank: what was written comes back, with its origin, and bad input is one line."""
+
+import datetime
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hvdedge.datasets import json_lines, parquet
+from hvdedge.errors import InputError, RankError
+from hvdedge.workspace import Source
+
+
+def rows(table):
+    return [tuple(row.values()) for row in table.select(table.columns).to_arrow().to_pylist()]
+
+
+@pytest.fixture
+def lines(tmp_path, workspace):
+    def write(*contents):
+        paths = []
+        for number, content in enumerate(contents):
+            paths.append(tmp_path / f"{number}.jsonl")
+            paths[-1].write_text(content, encoding="utf-8")
+        return Source(tuple(paths), workspace)
+
+    return write
+
+
+def test_objects_become_rows_with_nested_keys_joined_by_dots(comm, workspace, lines):
+    objects = [
+        {"id": 1, "who": {"name": "Zoë", "age": 30}, "tags": ["a", 1]},
+        {"id": 2, "ok": True, "who": {"name": None}},
+        {"id": 3, "ok": False, "who": {}, "x": 1.5},
+    ]
+    table = json_lines.read(lines("\n\n".join(map(json.dumps, objects)) + "\n"), comm)
+    assert table.columns == ["id", "who.name", "who.age", "tags", "ok", "who", "x"]
+    assert rows(table) == [
+        (1, "Zoë", 30, '["a",1]', None, None, None),
+        (2, None, None, None, True, None, None),
+        (3, None, None, None, False, "{}", 1.5),
+    ]
+    assert table.to_arrow()["_line"].to_pylist() == [1, 3, 5]
+
+
+def test_lines_that_are_no_object_are_set_aside(comm, workspace, lines):
+    table = json_lines.read(lines('{"a": 1}\n[1, 2]\n{"a": 2\n{"a": 3}'), comm)
+    assert rows(table) == [(1,), (3,)]
+    (batch,) = workspace.quarantine
+    assert batch["text"].to_pylist() == ["[1, 2]", '{"a": 2'] and batch["_line"].to_pylist() == [2, 3]
+    assert workspace.metrics["files"][0]["rows_quarantined"] == 2
+
+
+def test_keys_of_several_files_are_joined_by_name(comm, workspace, lines):
+    table = json_lines.read(lines('{"a": 1, "b": "x"}\n', '{"b": "y", "c": 2}\n'), comm)
+    assert table.columns == ["a", "b", "c"] and rows(table) == [(1, "x", None), (None, "y", 2)]
+
+
+def test_a_file_without_objects_is_one_clear_line(comm, lines):
+    with pytest.raises(InputError, match="received no line that is a JSON object, expected one object a line"):
+        json_lines.read(lines("1\n2\n"), comm)
+
+
+def test_parquet_files_keep_their_types_and_are_joined_by_name(comm, workspace, tmp_path):
+    day = datetime.date(2024, 2, 29)
+    first = pa.table({"n": [1, 2, 3], "day": [day, None, day], "_line": [9, 9, 9]})
+    second = pa.table({"day": [day], "n": [1.5], "k": pa.array(["x"]).dictionary_encode()})
+    third = pa.table({"n": ["text"]})
+    paths = []
+    for number, table in enumerate((first, second, third)):
+        paths.append(tmp_path / f"{number}.parquet")
+        pq.write_table(table, paths[-1], row_group_size=2)
+    found = parquet.read(Source(tuple(paths[:2]), workspace), comm)
+    assert found.schema.field("n").type == pa.float64() and found.schema.field("day").type == pa.date32()
+    assert rows(found) == [(1.0, day, None), (2.0, None, None), (3.0, day, None), (1.5, day, "x")]
+    origin = found.to_arrow()
+    assert origin["_file"].to_pylist() == ["0.parquet"] * 3 + ["1.parquet"]
+    assert origin["_line"].to_pylist() == [1, 2, 3, 1]
+    assert workspace.metrics["columns"]["day"] == {"type": "date", "missing": 1, "changed": 0}
+    mixed = parquet.read(Source((paths[0], paths[2]), workspace), comm)
+    assert [row[0] for row in rows(mixed)] == ["1", "2", "3", "text"]
+
+
+def test_what_is_no_parquet_is_one_clear_line(comm, workspace, tmp_path):
+    (tmp_path / "x.parquet").write_text("id,x\n1,2\n")
+    with pytest.raises(RankError, match="received no Parquet file that can be read") as error:
+        parquet.read(Source((tmp_path / "x.parquet",), workspace), comm)
+    assert error.value.is_input
