@@ -218,6 +218,18 @@ def fetch_rows(rows: np.ndarray, wanted: np.ndarray, comm: MPI.Intracomm) -> np.
     return result
 
 
+def exchange_rows(rows: np.ndarray, to: np.ndarray, comm: MPI.Intracomm) -> list[np.ndarray]:
+    """Collective. Send each row, (rows here, ...), to the rank `to`; return what each rank sent here, in its order."""
+    order = np.argsort(to, kind="stable")
+    parts = exchange(_split_by(rows[order], to[order], comm.size), comm)
+    return [np.frombuffer(part, rows.dtype).reshape(-1, *rows.shape[1:]) for part in parts]
+
+
+def send_rows(rows: np.ndarray, to: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Send each row, (rows here, ...), to the rank `to`; return those that arrive here, by sender."""
+    return np.concatenate(exchange_rows(rows, to, comm))
+
+
 def _split_by(values: np.ndarray, holder: np.ndarray, size: int) -> list[bytes]:
     edges = np.searchsorted(holder, np.arange(size + 1))
     return [values[edges[rank] : edges[rank + 1]].tobytes() for rank in range(size)]

@@ -33,6 +33,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hvdedge import records
+from hvdedge.change_log import summarise
 from hvdedge.clusters import Cluster, read_cluster
 from hvdedge.config import IN_RUN, Chosen, Pipeline, in_run, read_pipeline
 from hvdedge.errors import FULL, InputError, RankError, is_users, one_line
@@ -182,6 +183,8 @@ class Stage:
         self._write_part(f"changes/{self.name}", changes)
         quarantine = Table.from_batches(QUARANTINE, self.workspace.quarantine, self.workspace)
         self._write_part(f"quarantine/{self.name}", quarantine)
+        self.metrics["changes"] = summarise(changes.batches(), self.comm)
+        self.metrics["set_aside"] = summarise(quarantine.batches(), self.comm)
 
     def _write_part(self, name: str, table: Table) -> None:
         with agree(self.comm), self.output(str(part_path(pathlib.Path(name), self.comm.rank))) as path:
@@ -320,7 +323,7 @@ class Stage:
                 **{"world_size": self.comm.size, "metrics": self.metrics, "history": self.history},
                 **{
                     "inputs": self._inputs,
-                    "events": self.events,
+                    "events": [*self.events, *self.workspace.events],
                     "options": self.pipeline.options(self.name),
                     "versions": versions(),
                 },

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from hvdedge.errors import InputError
-from hvdedge.truth import Cells, rates, read
+from hvdedge.truth import Cells, CleanTable, rates, read
 
 
 def test_precision_and_recall_are_those_of_the_counts():
@@ -44,3 +44,48 @@ def test_a_truth_whose_records_the_table_cannot_name_is_refused(tmp_path):
     path.write_text("scan,column\n", encoding="utf-8")
     with pytest.raises(InputError, match="received the columns scan, column, allowed: .*; add kind, value"):
         Cells(str(path), ["missing"], ["scan"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "true", "expected"),
+    [
+        ("text", "  the  End", "The end ", True),
+        ("text", "end", "ends", False),
+        ("text", None, "", True),
+        ("text", None, "NA", True),
+        ("text", None, "end", False),
+        ("text", "end", "", False),
+        ("category", "Caf\u00e9", "Cafe\u0301", True),
+        ("boolean", "true", "Yes", True),
+        ("boolean", "false", "yes", False),
+        ("boolean", "false", "n", True),
+        ("integer", "100", "100%", True),
+        ("float", "1", "100%", True),
+        ("integer", "37", "37 patients", True),
+        ("integer", "37", "3x patients", False),
+        ("integer", "1234", "$1,234.00", True),
+        ("integer", "3", "3-4", False),
+        ("float", "0.5", ".5", True),
+        ("float", "-2000", "-2e3", True),
+        ("float", "0.1", "0.1000000001", True),
+        ("float", "0.1", "0.1001", False),
+        ("integer", "5", "five", False),
+        ("date", "2020-02-01", "01.02.2020", True),
+        ("timestamp", "2020-02-01 10:00:00", "2020-02-01T10:00", True),
+        ("date", "2020-02-01", "02.03.2020", False),
+    ],
+)
+def test_a_cell_is_right_when_it_means_what_the_truth_says(kind, cell, true, expected, tmp_path):
+    path = tmp_path / "clean.csv"
+    path.write_text(f'other,x\na,b\nc,"{true}"\n', encoding="utf-8")
+    clean = CleanTable(str(path), ["x", "y"], 2)
+    assert clean.columns == ["x"]
+    assert clean.right("x", pa.array([cell], pa.string()), kind, 1).tolist() == [expected]
+
+
+def test_a_clean_table_may_be_a_list_of_its_cells_in_any_order(tmp_path):
+    path = tmp_path / "clean.csv"
+    path.write_text("row,name,cell\n1,x,b\n0,y,c\n0,x,a\n1,y,d\n", encoding="utf-8")
+    clean = CleanTable(str(path), ["x", "y"], 2)
+    assert clean.right("x", pa.array(["a", "b"]), "text", 0).tolist() == [True, True]
+    assert clean.right("y", pa.array(["c", "c"]), "text", 0).tolist() == [True, False]

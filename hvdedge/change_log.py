@@ -1,0 +1,50 @@
+"""What a stage's change log and quarantine hold, in short: how many entries of each rule, and examples of each."""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from mpi4py import MPI
+
+from hvdedge.parallel import allgather_json
+
+EXAMPLES = 3  # of each rule
+MOST_CHARS = 80
+ORDER = [(name, "ascending") for name in ("_file", "_line", "column")]
+
+
+def summarise(batches: Iterable[pa.RecordBatch], comm: MPI.Intracomm) -> dict[str, dict]:
+    """Collective. Return rule -> {count, examples} of all ranks' entries, the most frequent rule first.
+
+    The examples are the first ones in the order of files, lines and columns, long texts cut.
+    """
+    counts: dict[str, int] = {}
+    examples: dict[str, list[dict]] = {}
+    for batch in batches:
+        found = batch.column("rule").value_counts()
+        for rule, count in zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True):
+            counts[rule] = counts.get(rule, 0) + count
+            entries = batch.filter(pc.equal(batch.column("rule"), rule))
+            first = entries.take(pc.select_k_unstable(entries, EXAMPLES, sort_keys=ORDER)).to_pylist()
+            examples[rule] = _first([*examples.get(rule, []), *first])
+    result: dict[str, dict] = {}
+    for part in allgather_json([counts, examples], comm):
+        for rule, count in part[0].items():
+            entry = result.setdefault(rule, {"count": 0, "examples": []})
+            entry["count"] += count
+            entry["examples"] = _first([*entry["examples"], *part[1][rule]])
+    for entry in result.values():
+        entry["examples"] = [_short(row) for row in entry["examples"]]
+    return dict(sorted(result.items(), key=lambda item: (-item[1]["count"], item[0])))
+
+
+def _first(rows: list[dict]) -> list[dict]:
+    return sorted(rows, key=lambda row: (row["_file"] or "", row["_line"] or 0, row["column"] or ""))[:EXAMPLES]
+
+
+def _short(row: dict) -> dict:
+    return {
+        name.lstrip("_"): value[:MOST_CHARS] + "..." if isinstance(value, str) and len(value) > MOST_CHARS else value
+        for name, value in row.items()
+        if name != "rule"
+    }
