@@ -108,7 +108,7 @@ def from_floats(values: np.ndarray, type: pa.DataType) -> pa.Array:
     if pa.types.is_date(type):
         return cells.cast(pa.int32()).cast(pa.date32()).cast(type)
     if pa.types.is_timestamp(type):
-        return cells.cast(pa.timestamp("us", type.tz)).cast(type)
+        return cells.cast(pa.timestamp("us", type.tz)).cast(type, safe=False)
     return cells.cast(pa.time64("us")).cast(type, safe=False) if pa.types.is_time(type) else cells.cast(type)
 
 

@@ -1,13 +1,21 @@
-"""Fill the empty cells of a column with its most central or most frequent value.
+"""Fill empty cells: by what is usual in their column, by the rest of their row, by similar rows, by the rows around.
 
-Median: the lower of the two middle values, exact, by `quantiles.select`. Mean: the exact sum of all numbers, rounded
-once. Mode: the most frequent value, the smallest of equally frequent ones. All three are the same bit for bit on any
-number of ranks. A cell of a column of whole numbers gets a whole number.
+    mean, median, mode   of the column's known cells, exact
+    regression           on all other columns, where any of them may be missing: see `hvdedge.gaussian`
+    knn                  the weighted mean, or vote, of the nearest rows: see `hvdedge.neighbours`
+    last, linear         the value before, the line between the values around: see `hvdedge.series`
+    drop                 the row goes
 
-Source: Little and Rubin 2002, Statistical analysis with missing data (section 4.2, unconditional imputation).
+`auto` takes for each column what did best on known cells that it hid: the median or mode, linear, regression, knn, or
+the middle of the last two (blend); see `hvdedge.imputation`. It looks at a sample of the rows of a large table.
+
+A cell stays within its column's range and of its type: whole numbers stay whole, categories are known ones. Methods
+give the same cells on any number of ranks.
+
+Source: Little and Rubin 2002, Statistical analysis with missing data; van Buuren and Groothuis-Oudshoorn 2011, mice.
 """
 
-from fractions import Fraction
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -15,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
+from hvdedge import imputation, series
 from hvdedge.columns import (
     CLOCKS,
     NUMBERS,
@@ -29,8 +38,11 @@ from hvdedge.columns import (
     to_text,
     value_counts,
 )
+from hvdedge.coordinates import Column, Number, describe
 from hvdedge.errors import InputError
-from hvdedge.options import Path, Share
+from hvdedge.exact_sums import means
+from hvdedge.imputation import LINE, USUAL, Model
+from hvdedge.options import Count, Path, Share
 from hvdedge.parallel import agree
 from hvdedge.quantiles import select
 from hvdedge.tables import Table
@@ -39,34 +51,51 @@ from hvdedge.truth import Cells, rates
 KEPT = ("label",)
 MOST_VALUES = 100_000  # a column of more different values has no value that stands for it
 ID_SHARE = 0.5  # nor has a text column of which more than this share of the cells are different
+LEAST_ROWS = 30  # below, nothing can be learnt from hidden cells
 EMPTY_KINDS = ("missing", "out_of_range", "ragged")  # kinds of cells that are or ought to be empty before filling
+MODELS = ("auto", "knn", "regression")
+SERIES = ("last", "linear")
+ALL = ("boolean", *NUMBERS, *CLOCKS, *TEXTS)
 KINDS_BY_METHOD = {
     "auto": ("boolean", *NUMBERS, *TEXTS),
     "median": (*NUMBERS, *CLOCKS),
     "mean": (*NUMBERS, *CLOCKS),
-    "mode": ("boolean", *NUMBERS, *CLOCKS, *TEXTS),
-    "drop": ("boolean", *NUMBERS, *CLOCKS, *TEXTS, "array"),
+    "mode": ALL,
+    "knn": ALL,
+    "regression": ALL,
+    "last": ALL,
+    "linear": (*NUMBERS, *CLOCKS),
+    "drop": (*ALL, "array"),
 }
+Suggest = Callable[[pa.RecordBatch, np.ndarray], dict[str, pa.Array]]
 
 
 def clean(
     table: Table,
     comm: MPI.Intracomm,
     *,
-    method: Literal["auto", "median", "mean", "mode", "drop"] = "auto",
+    method: Literal["auto", "mean", "median", "mode", "knn", "regression", "last", "linear", "drop"] = "auto",
     columns: tuple[str, ...] = (),
     keep: tuple[str, ...] = ("label",),
+    neighbours: Count = 10,
+    order: str = "",
+    seed: int = 0,
     truth: Path = "",
     tolerance: Share = 0.1,
 ) -> Table:
-    """Collective. Fill empty cells by the median, mean or mode of their column, or drop the rows that have any.
+    """Collective. Fill empty cells by their column, their row, similar rows or the rows around, or drop such rows.
 
     Args:
         table: this rank's rows.
-        method: auto takes the median for numbers and the mode for the rest. It leaves dates and times empty, and text
-            columns of which more than half of the cells are different (ids, names): no value stands for them.
+        method: auto takes the best for each column, of those that fit its kind. It leaves dates and times empty, and
+            text columns of which more than half of the cells are different (ids, names): no value stands for them.
         columns: names or patterns (p*) of the columns to fill; all that the method can fill for none.
-        keep: columns that stay as they are, by default a column called label: an invented label is a wrong example.
+        keep: columns that stay as they are and by which none is filled, by default a column called label: an invented
+            label is a wrong example, and a feature made from the label tells it.
+        neighbours: how many rows make up a cell, for knn.
+        order: a column of numbers or times by which rows follow each other, for last and linear; the rows' order for
+            none.
+        seed: of the sample and of what is hidden.
         truth: a file that tells the true values of wrong cells (id, column, kind, value); it judges the result and
             changes nothing. Right is a number within `tolerance` of its column's range, other cells when equal.
             To be filled were the cells of the kinds missing, out_of_range and ragged that are not right already, and
@@ -74,51 +103,34 @@ def clean(
         tolerance: see `truth`.
     Returns:
         The same rows with fewer empty cells, or fewer rows. Each filled cell (rule filled) and dropped row (rule
-        dropped) is in the change log.
+        dropped) is in the change log. The metrics tell each column's method, the errors on hidden cells (in standard
+        deviations; the share of wrong ones for categories), and why a column was left.
     Raises:
-        InputError: where a pattern matches no column or one that the method cannot fill, or the truth cannot be used.
+        InputError: where a pattern matches no column or one that the method cannot fill, the order is no column that
+            orders, or the truth cannot be used.
     """
     kept = _kept(table, keep)
     names = [name for name in _fillable(table, method, columns) if name not in kept]
+    _check_order(table, order, method)
     cells: Cells | None = None
     with agree(comm):
         cells = Cells(truth, (*EMPTY_KINDS, "text_number"), table.columns) if truth else None
     if method == "drop":
         return _drop(table, names, comm)
-    fillers = _fillers(table, _incomplete(table, names, comm), method, comm)
-    judge = _Judge(table, cells, kept, tolerance, comm) if cells else None
-    filled = dict.fromkeys(fillers, 0)
-
-    def fill(batch: pa.RecordBatch) -> pa.RecordBatch:
-        before = batch
-        for name, filler in fillers.items():
-            column = plain(batch.column(name))
-            rows = pa.array(np.flatnonzero(_is_empty(column)))
-            if not len(rows):
-                continue
-            field = batch.schema.field(name)
-            whole = pc.if_else(pa.array(_is_empty(column)), filler, column)
-            batch = batch.set_column(batch.schema.get_field_index(name), field, whole.cast(field.type))
-            filled[name] += len(rows)
-            table.workspace.log_changes(
-                _file=batch.column("_file").take(rows),
-                _line=batch.column("_line").take(rows),
-                column=[name] * len(rows),
-                before=pa.nulls(len(rows), pa.string()),
-                after=[filler.cast(pa.string()).as_py()] * len(rows),
-                rule=["filled"] * len(rows),
-            )
-        if judge:
-            judge.look(before, batch)
-        return batch
-
-    result = table.map(fill)
-    totals = np.array([*filled.values()], np.int64)
-    comm.Allreduce(MPI.IN_PLACE, totals, op=MPI.SUM)
-    table.workspace.metrics["missing"] = {"filled": dict(zip(filled, totals.tolist(), strict=True))}
-    if judge:
-        table.workspace.metrics["missing"] |= judge.rates(comm)
-    return result
+    work = _Work(table, names, _Judge(table, cells, kept, tolerance, comm) if cells else None, comm)
+    for name in set(table.columns) - set(names) - kept if not columns else ():
+        if work.empty[name]:
+            work.left[name] = f"{kind(table.schema.field(name).type)}: method = {method!r} does not fill this kind"
+    if method in SERIES:
+        table = work.fill_series(table, [*work.names], order, method == "linear")
+    else:
+        usual = _usual(table, work, method, comm)
+        models = _models(table, work, usual, kept, method, neighbours, seed, comm) if method in MODELS else []
+        lines = [name for model in models for name, chosen in model.methods.items() if chosen == LINE]
+        table = work.fill_series(table, lines, "", True)
+        table = work.fill(table, [name for name in work.names if name not in lines], _suggest(usual, models))
+    table.workspace.metrics["missing"] = work.metrics(table)
+    return table
 
 
 def _kept(table: Table, keep: tuple[str, ...]) -> set[str]:
@@ -136,6 +148,19 @@ def _fillable(table: Table, method: str, patterns: tuple[str, ...]) -> list[str]
             f"method = {method!r}: {shown(of_kind(table, KINDS_BY_METHOD[method]))}; leave it out"
         )
     return names
+
+
+def _check_order(table: Table, order: str, method: str) -> None:
+    if not order:
+        return
+    if method not in SERIES:
+        raise InputError(
+            f"clean.missing.order: received {order!r} with method = {method!r}, allowed with: {', '.join(SERIES)}; "
+            "leave it out"
+        )
+    able = of_kind(table, (*NUMBERS, *CLOCKS))
+    if order not in able:
+        raise InputError(f"clean.missing.order: received {order!r}, allowed: {shown(able)}; name one of these")
 
 
 def _is_empty(column: pa.Array) -> np.ndarray:
@@ -167,21 +192,167 @@ def _drop(table: Table, names: list[str], comm: MPI.Intracomm) -> Table:
     return result
 
 
-def _incomplete(table: Table, names: list[str], comm: MPI.Intracomm) -> list[str]:
-    """Collective. Return those of `names` that have an empty cell anywhere."""
-    empty = np.zeros(len(names), np.int64)
-    for batch in table.batches():
-        empty += [_is_empty(batch.column(name)).sum() for name in names]
-    comm.Allreduce(MPI.IN_PLACE, empty, op=MPI.SUM)
-    return [name for name, count in zip(names, empty, strict=True) if count]
+class _Work:
+    """What there is to fill, how it was filled, and what was left.
+
+    Attributes:
+        names: the columns to fill that have an empty cell anywhere and a known one.
+        empty: column -> how many of its cells are empty, over all rows.
+        methods: column -> by what it was filled.
+        left: column -> why it has cells that stay empty.
+    """
+
+    def __init__(self, table: Table, names: list[str], judge: "_Judge | None", comm: MPI.Intracomm):
+        """Collective."""
+        self.comm = comm
+        self.judge = judge
+        self._looked: set[str] = set()
+        counted = np.zeros(len(table.columns) + 1, np.int64)
+        for batch in table.batches():
+            counted += [*(_is_empty(batch.column(name)).sum() for name in table.columns), batch.num_rows]
+        comm.Allreduce(MPI.IN_PLACE, counted, op=MPI.SUM)
+        self.rows = int(counted[-1])
+        self.empty = dict(zip(table.columns, counted[:-1].tolist(), strict=True))
+        self.names = [name for name in names if 0 < self.empty[name] < self.rows]
+        self.left = {name: "no cell is known" for name in names if 0 < self.empty[name] == self.rows}
+        self.methods: dict[str, str] = {}
+        self.notes: dict[str, object] = {}
+        self._filled: dict[str, int] = {}
+
+    def fill(self, table: Table, names: list[str], suggest: Suggest) -> Table:
+        """Collective. Fill the empty cells in `names` by what `suggest` says for the rows that have any."""
+        names = [name for name in names if name in self.methods]
+        counted = dict.fromkeys(names, 0)
+
+        def filled(batch: pa.RecordBatch) -> pa.RecordBatch:
+            before = batch
+            empty = {name: _is_empty(batch.column(name)) for name in names}
+            rows = np.flatnonzero(np.any([*empty.values()], axis=0)) if names else np.empty(0, np.int64)
+            suggested = suggest(batch, rows) if names else {}
+            for name in names:
+                if empty[name].any():
+                    batch, count = self._put(table, batch, name, empty[name], suggested[name].filter(empty[name][rows]))
+                    counted[name] += count
+            if self.judge:
+                self.judge.look(before, batch, {*names})
+            return batch
+
+        result = table.map(filled)
+        totals = np.array([*counted.values()], np.int64)
+        self.comm.Allreduce(MPI.IN_PLACE, totals, op=MPI.SUM)
+        self._filled |= dict(zip(names, totals.tolist(), strict=True))
+        self._looked |= {*names}
+        return result
+
+    def _put(
+        self, table: Table, batch: pa.RecordBatch, name: str, empty: np.ndarray, values: pa.Array
+    ) -> tuple[pa.RecordBatch, int]:
+        """Return the batch with `values` in the cells that are `empty`, and how many these are; log them."""
+        field = batch.schema.field(name)
+        column = plain(batch.column(name))
+        values = plain(values).cast(column.type)
+        rows = pa.array(np.flatnonzero(empty)).filter(values.is_valid())
+        values = values.drop_null()
+        whole = pc.replace_with_mask(column, _at(rows, len(column)), values)
+        table.workspace.log_changes(
+            _file=batch.column("_file").take(rows),
+            _line=batch.column("_line").take(rows),
+            column=[name] * len(rows),
+            before=pa.nulls(len(rows), pa.string()),
+            after=to_text(values),
+            rule=["filled"] * len(rows),
+        )
+        return batch.set_column(batch.schema.get_field_index(name), field, whole.cast(field.type)), len(rows)
+
+    def fill_series(self, table: Table, names: list[str], order: str, is_line: bool) -> Table:
+        """Collective. Fill the gaps in `names` from the rows around, a few columns at a time."""
+        at_once = np.array(table.workspace.table_bytes // (64 * (table.num_rows + 1)), np.int64)
+        self.comm.Allreduce(MPI.IN_PLACE, at_once, op=MPI.MIN)
+        size = max(int(at_once), 1)
+        for start in range(0, len(names), size):
+            table = self._fill_series(table, names[start : start + size], order, is_line)
+        return table
+
+    def _fill_series(self, table: Table, names: list[str], order: str, is_line: bool) -> Table:
+        """Collective."""
+        texts = [name for name in names if kind(table.schema.field(name).type) in ("boolean", *TEXTS)]
+        counted = value_counts(table, texts, MOST_VALUES, self.comm)
+        levels = {name: found["value"].combine_chunks() for name, found in counted.items() if found is not None}
+        for name in texts:
+            if name not in levels:
+                self.left[name] = f"more than {MOST_VALUES} values"
+        names = [name for name in names if name not in texts or name in levels]
+        values = np.empty((table.num_rows, len(names)))
+        keys, row = np.empty(table.num_rows), 0
+        for batch in table.batches():
+            for number, name in enumerate(names):
+                values[row : row + batch.num_rows, number] = _codes(batch.column(name), levels.get(name))
+            if order:
+                keys[row : row + batch.num_rows] = to_floats(batch.column(order))
+            row += batch.num_rows
+        values = series.fill_by(keys if order else None, values, is_line, self.comm)
+        self.methods |= dict.fromkeys(names, "linear" if is_line else "last")
+        done = {"rows": 0}
+
+        def suggest(batch: pa.RecordBatch, rows: np.ndarray) -> dict[str, pa.Array]:
+            found = values[done["rows"] + rows]
+            done["rows"] += batch.num_rows
+            return {
+                name: _decoded(found[:, number], levels.get(name), table.schema.field(name).type)
+                for number, name in enumerate(names)
+            }
+
+        result = self.fill(table, names, suggest)
+        for name in names:
+            if self._filled[name] < self.empty[name]:
+                self.left[name] = f"{self.empty[name] - self._filled[name]} cells have no value before them"
+                if order:
+                    self.left[name] += f", or none in {order!r}"
+        return result
+
+    def metrics(self, table: Table) -> dict:
+        """Collective. Return what the record shall say; `table` is the result."""
+        rest = {*table.columns} - self._looked
+        if self.judge and rest:
+            for batch in table.batches():
+                self.judge.look(batch, batch, rest)  # nothing was filled there, though it may have been wanted
+        names = [name for name in self.empty if name in self._filled]
+        found = {
+            "filled": {name: self._filled[name] for name in names},
+            "methods": {name: self.methods[name] for name in names},
+            **self.notes,
+            "left": {name: self.left[name] for name in self.empty if name in self.left},
+        }
+        return found | (self.judge.rates(self.comm) if self.judge else {})
 
 
-def _fillers(table: Table, names: list[str], method: str, comm: MPI.Intracomm) -> dict[str, pa.Scalar]:
-    """Collective. Return column -> what fills it, in the order of `names`; columns with nothing to fill by are left."""
+def _at(rows: pa.Array, length: int) -> pa.Array:
+    mask = np.zeros(length, bool)
+    mask[rows.to_numpy()] = True
+    return pa.array(mask)
+
+
+def _codes(column: pa.Array, levels: pa.Array | None) -> np.ndarray:
+    """Return the cells as numbers; those with `levels` as their place among these."""
+    if levels is None:
+        return to_floats(column)
+    places = pc.index_in(plain(column), value_set=levels)
+    return places.cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def _decoded(values: np.ndarray, levels: pa.Array | None, type: pa.DataType) -> pa.Array:
+    if levels is None:
+        return from_floats(values, type)
+    return levels.take(pa.array(values, pa.float64(), from_pandas=True).cast(pa.int64()))
+
+
+def _usual(table: Table, work: _Work, method: str, comm: MPI.Intracomm) -> dict[str, pa.Scalar]:
+    """Collective. Return column -> what usually stands in it; a column that has no such thing is left."""
+    names = work.names
     ordered = of_kind(table, (*NUMBERS, *CLOCKS), names)
     found: dict[str, pa.Scalar] = {}
     if method == "mean":
-        central = _means(table, ordered, comm)
+        central = means(table, ordered, comm)
     elif method == "mode":
         central, ordered = np.empty(0), []
     else:
@@ -189,43 +360,82 @@ def _fillers(table: Table, names: list[str], method: str, comm: MPI.Intracomm) -
     for name, value in zip(ordered, central, strict=True):
         found[name] = from_floats(np.array([value]), table.schema.field(name).type)[0]
     for name, counted in value_counts(table, [n for n in names if n not in ordered], MOST_VALUES, comm).items():
-        if counted is not None and len(counted) and (method == "mode" or not _is_id(table, name, counted)):
+        if counted is None or (method != "mode" and _is_id(table, name, counted)):
+            work.left[name] = "nearly all cells are different: no value stands for them"
+        elif len(counted):
             found[name] = counted["value"][0]
-    return {name: found[name] for name in names if name in found and found[name].is_valid}
+    for name in names:
+        if name in found and found[name].is_valid:
+            work.methods[name] = method if method in ("mean", "mode") else "median" if name in ordered else "mode"
+        else:
+            work.left.setdefault(name, "no cell is known")
+    return {name: value for name, value in found.items() if name in work.methods}
 
 
 def _is_id(table: Table, name: str, counted: pa.Table) -> bool:
-    return kind(table.schema.field(name).type) == "text" and len(counted) > ID_SHARE * pc.sum(counted["count"]).as_py()
+    cells = pc.sum(counted["count"]).as_py() or 0
+    return kind(table.schema.field(name).type) == "text" and len(counted) > ID_SHARE * cells
 
 
-def _means(table: Table, names: list[str], comm: MPI.Intracomm) -> np.ndarray:
-    """Collective. Return the mean of all numbers of each column, as if summed without rounding; NaN for no numbers.
+def _models(
+    table: Table,
+    work: _Work,
+    usual: dict[str, pa.Scalar],
+    kept: set[str],
+    method: str,
+    neighbours: int,
+    seed: int,
+    comm: MPI.Intracomm,
+) -> list[Model]:
+    """Collective. Return the models for those columns that can be filled from others."""
+    if not usual or (method == "auto" and work.rows < LEAST_ROWS):
+        return []
+    names = of_kind(table, ALL, [name for name in table.columns if name not in kept])
+    counted = value_counts(table, of_kind(table, ("boolean", *TEXTS), names), MOST_VALUES, comm)
+    counted = {
+        name: values if values is not None and not _is_id(table, name, values) else None
+        for name, values in counted.items()
+    }
+    described: dict[str, Column] = describe(table, names, counted, comm)
+    targets = [name for name in usual if name in described]
+    if not targets:
+        return []
+    models = []
+    for model in imputation.plan(table, described, targets, work.empty, method, neighbours, seed, comm):
+        work.methods |= {name: chosen for name, chosen in model.methods.items() if chosen != USUAL}
+        models.append(model)
+    if models:
+        errors = {
+            name: _named(errors, work, described[name]) for model in models for name, errors in model.errors.items()
+        }
+        work.notes |= {"errors": errors} if method == "auto" else {}
+        work.notes |= {
+            "groups": len(models),
+            "rows_looked_at": max(model.rows for model in models),
+            "donors": max(model.donors for model in models),
+        }
+    return models
 
-    Each number is a whole number below 2**53 times a power of two; the whole numbers are summed by power, in halves
-    so that no sum of up to 2**35 rows overflows.
 
-    Source: Neal 2015, Fast exact summation using small and large superaccumulators.
-    """
-    sums = np.zeros((len(names), 2, 2200), np.int64)
-    sizes = np.zeros(len(names), np.int64)
-    for batch in table.batches():
-        for row, name in enumerate(names):
-            values = to_floats(batch.column(name))
-            values = values[~np.isnan(values)]
-            sizes[row] += len(values)
-            part, power = np.frexp(values)
-            digits = np.ldexp(part, 53).astype(np.int64)
-            for half, weights in enumerate((digits & (2**27 - 1), digits >> 27)):  # exact: sums below 2**53 in a batch
-                sums[row, half] += np.bincount(power + 1074, weights, minlength=2200).astype(np.int64)
-    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
-    comm.Allreduce(MPI.IN_PLACE, sizes, op=MPI.SUM)
-    return np.array([_mean(low, high, int(size)) for (low, high), size in zip(sums, sizes, strict=True)])
+def _named(errors: dict[str, float], work: _Work, column: Column) -> dict[str, float]:
+    return {
+        ("median" if isinstance(column, Number) else "mode") if method == USUAL else method: error
+        for method, error in errors.items()
+    }
 
 
-def _mean(low: np.ndarray, high: np.ndarray, size: int) -> float:
-    used = np.flatnonzero(low | high).tolist()
-    total = sum(((int(high[i]) << 27) + int(low[i])) * Fraction(2) ** (i - 1074 - 53) for i in used)
-    return float(total / size) if size else np.nan
+def _suggest(usual: dict[str, pa.Scalar], models: list[Model]) -> Suggest:
+    def suggest(batch: pa.RecordBatch, rows: np.ndarray) -> dict[str, pa.Array]:
+        found = {
+            name: pa.array([value.as_py()], value.type).take(pa.array(np.zeros(len(rows), np.int64)))
+            for name, value in usual.items()
+        }
+        chosen = batch.take(pa.array(rows))
+        for model in models:
+            found |= model.fill(chosen)
+        return found
+
+    return suggest
 
 
 class _Judge:
@@ -240,10 +450,12 @@ class _Judge:
         self.allowed = dict(zip(numbers, tolerance * (ends[:, 1] - ends[:, 0]), strict=True))
         self._tally = np.zeros(3, np.int64)  # right, filled, to be filled
 
-    def look(self, before: pa.RecordBatch, after: pa.RecordBatch) -> None:
-        """Count what is right in `after`; both hold the same rows."""
+    def look(self, before: pa.RecordBatch, after: pa.RecordBatch, names: set[str]) -> None:
+        """Count what is right in those columns of `after` that are in `names`; both hold the same rows."""
         ids = to_text(before.column(self.cells.id))
         for name in self.names:
+            if name not in names:
+                continue
             empty = _is_empty(before.column(name))
             filled = empty & ~_is_empty(after.column(name))
             known, kinds, true = self.cells.find(ids, name)

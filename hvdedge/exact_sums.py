@@ -1,0 +1,68 @@
+"""Means and standard deviations of numbers that are dealt over the ranks, as if summed without rounding.
+
+A float64 is a whole number below 2**53 times a power of two. The whole numbers are summed by power, in halves so that
+no sum of up to 2**35 rows overflows; the sums of all ranks are added up, and only the result is rounded. So it is the
+same bit for bit on any number of ranks. A rank holds 35 kB for each of up to `AT_ONCE` columns.
+
+Source: Neal 2015, Fast exact summation using small and large superaccumulators.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import numpy as np
+from mpi4py import MPI
+
+from hvdedge.columns import to_floats
+from hvdedge.tables import Table
+
+AT_ONCE = 256
+POWERS = 2200  # more than there are powers of two in a float64
+
+
+def means(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return the mean of all numbers of each column; NaN for no numbers."""
+    return _means(table, names, lambda _, values: values, comm)
+
+
+def moments(
+    table: Table, names: Sequence[str], low: np.ndarray, high: np.ndarray, comm: MPI.Intracomm
+) -> tuple[np.ndarray, np.ndarray]:
+    """Collective. Return mean and standard deviation (over n) of each column; NaN for no numbers.
+
+    Args:
+        low, high: each column's smallest and largest number, which keep squares from overflowing.
+    """
+    centre = means(table, names, comm)
+    wide = np.where(high > low, high / 2 - low / 2, 1.0)
+    squares = _means(table, names, lambda column, values: ((values - centre[column]) / wide[column]) ** 2, comm)
+    return centre, np.sqrt(squares) * wide
+
+
+def _means(
+    table: Table, names: Sequence[str], change: Callable[[int, np.ndarray], np.ndarray], comm: MPI.Intracomm
+) -> np.ndarray:
+    found = []
+    for start in range(0, len(names), AT_ONCE):
+        chosen = list(names[start : start + AT_ONCE])
+        sums = np.zeros((len(chosen), 2, POWERS), np.int64)
+        sizes = np.zeros(len(chosen), np.int64)
+        for batch in table.select(chosen).batches():
+            for row, name in enumerate(chosen):
+                values = to_floats(batch.column(name))
+                values = change(start + row, values[~np.isnan(values)])
+                sizes[row] += len(values)
+                part, power = np.frexp(values)
+                digits = np.ldexp(part, 53).astype(np.int64)
+                for half, weights in enumerate((digits & (2**27 - 1), digits >> 27)):  # exact: below 2**53 in a batch
+                    sums[row, half] += np.bincount(power + 1074, weights, minlength=POWERS).astype(np.int64)
+        comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+        comm.Allreduce(MPI.IN_PLACE, sizes, op=MPI.SUM)
+        found += [_mean(low, high, int(size)) for (low, high), size in zip(sums, sizes, strict=True)]
+    return np.array(found)
+
+
+def _mean(low: np.ndarray, high: np.ndarray, size: int) -> float:
+    used = np.flatnonzero(low | high).tolist()
+    total = sum(((int(high[i]) << 27) + int(low[i])) * Fraction(2) ** (i - 1074 - 53) for i in used)
+    return float(total / size) if size else np.nan
