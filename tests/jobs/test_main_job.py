@@ -173,7 +173,10 @@ def test_all_stages_before_training_give_the_same_on_any_number_of_ranks(digits,
     for name, array in tensors.items():
         np.testing.assert_array_equal(array, known_tensors[name], err_msg=name)
     for stage in ("prepare", "clean", "extract"):
-        assert record(folder, stage)["metrics"] == record(digits, stage)["metrics"], stage
+        found, wanted = (record(path, stage)["metrics"] for path in (folder, digits))
+        for metrics in (found, wanted) if stage == "clean" else ():
+            assert sum(metrics["duplicates"].pop("pairs_by_rank")) == metrics["duplicates"]["candidates"]
+        assert found == wanted, stage
     profile, known = (flat(json.loads((path / "data_profile.json").read_text())) for path in (folder, digits))
     assert profile.keys() == known.keys()
     for path, leaf in known.items():
