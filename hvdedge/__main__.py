@@ -144,6 +144,8 @@ def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, fir
             outcome = launch.run_job(jobs[stage], display.show)
             if outcome.status:
                 break
+            for event in outcome.record.events if outcome.record else ():
+                display.tell(event)
             display.end("done")
     if outcome.status:
         click.echo(f"hvdedge: {outcome.message}", err=True)

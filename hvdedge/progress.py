@@ -80,6 +80,12 @@ class Display:
         fullest = size(max(self._rss.values(), default=None))
         self._say(f"{self._stage}: {result}, {time.monotonic() - self._began:.1f} s, memory {fullest}", always=True)
 
+    def tell(self, event: dict[str, Any]) -> None:
+        """Say what happened in the stage beside its work, such as a file that was left out."""
+        rest = [f"{key} = {value}" for key, value in event.items() if key not in ("seconds", "what", "error")]
+        told = [event["error"]] if "error" in event else rest
+        self._say(f"{self._stage}: {event['what'].replace('_', ' ')}: {', '.join(told)}", always=True)
+
     def _say(self, text: str, always: bool) -> None:
         if self._live and not always:
             self._live.update(text)

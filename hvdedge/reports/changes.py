@@ -31,6 +31,8 @@ def _rows(run: Run) -> Iterator[tuple]:
         if counts:
             yield "prepare", "types", words, sum_known(counts)
     for method, measured in mapping(run.metric("clean")).items():
+        if method in ("changes", "set_aside"):
+            continue
         for what, value in mapping(measured).items():
             counted = sum_known(map(number, value.values())) if isinstance(value, dict) else number(value)
             if isinstance(counted, int):  # precision and the like are no counts; the table of repairs has them
