@@ -14,11 +14,9 @@ import pathlib
 import statistics
 import subprocess
 import sys
-import venv
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
-PEERS = HERE / ".venv"
 WANTED = {"no_exchange": 0.93, "ddp": 1.4, "multi_worker_mirrored": 1.1, "keras_fit": 1.05}
 
 
@@ -68,11 +66,10 @@ def _run(name: str) -> float:
 
 
 def _torch_python() -> pathlib.Path:
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        venv.create(PEERS, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "numpy"], check=True)
-    return python
+    sys.path.insert(0, str(HERE / "programs"))
+    from peers import python_with
+
+    return python_with("torch==2.13.0", "numpy")
 
 
 if __name__ == "__main__":
