@@ -15,7 +15,7 @@ import pyarrow as pa
 from mpi4py import MPI
 
 from hvdedge.columns import to_text
-from hvdedge.parallel import exchange
+from hvdedge.parallel import frequencies
 from hvdedge.tables import Table
 
 NAME_BYTES = 8
@@ -32,24 +32,7 @@ def group_sizes(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> tupl
         for name in names:
             keys[row : row + batch.num_rows] += _hashes(name, batch.column(name))
         row += batch.num_rows
-    groups, group, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    pairs = np.stack([groups, sizes.astype(np.uint64)], axis=1)
-    owner = (pairs[:, 0] % np.uint64(comm.size)).astype(np.int64)
-    order = np.argsort(owner, kind="stable")
-    edges = np.searchsorted(owner[order], np.arange(comm.size + 1))
-    asked = exchange([pairs[order[a:b]].tobytes() for a, b in zip(edges, edges[1:], strict=False)], comm)
-    arrived = [np.frombuffer(part, np.uint64).reshape(-1, 2) for part in asked]
-    everyone = np.concatenate(arrived)
-    owned, place = np.unique(everyone[:, 0], return_inverse=True)
-    totals = np.zeros(len(owned), np.int64)
-    np.add.at(totals, place, everyone[:, 1].astype(np.int64))
-    ends = np.cumsum([0, *(len(part) for part in arrived)])
-    answers = exchange([totals[place[a:b]].tobytes() for a, b in zip(ends, ends[1:], strict=False)], comm)
-    whole = np.empty(len(groups), np.int64)
-    whole[order] = np.concatenate([np.frombuffer(part, np.int64) for part in answers])
-    count = np.array(len(owned), np.int64)
-    comm.Allreduce(MPI.IN_PLACE, count, op=MPI.SUM)
-    return whole[group], int(count)
+    return frequencies(keys, comm)
 
 
 def _hashes(name: str, column: pa.Array) -> np.ndarray:

@@ -32,7 +32,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hvdedge.fields import MISSING, RARE, Field, Records, mix
-from hvdedge.parallel import allgather_rows, counts, exchange
+from hvdedge.parallel import allgather_rows, counts, exchange_runs
 
 ENTRY = np.dtype([("key", np.uint64), ("place", np.uint64), ("row", np.int64), ("file", np.uint8)])
 FEW_ROWS = 300  # of which all are compared
@@ -43,6 +43,7 @@ PASSES = 40  # by columns, at most
 WINDOW = 64  # blocks up to that size are compared whole
 NEAR = 12  # neighbours in a sorted order
 BATCH_PAIRS = 1 << 14
+CHUNK_ROWS = 1 << 15
 WORDS_OF = 5  # rare words of a record that are keys
 COMMON = 16  # records that share a word which is not rare any more
 BANDS, GRAM = 12, 3
@@ -194,17 +195,20 @@ class Blocking:
     def _word_entries(self) -> np.ndarray:
         rows, fields = self.records.cells, self.records.fields
         wordy = [number for number, one in enumerate(fields) if "w" in one.parts]
-        words = np.concatenate([rows[f"w{number}"] for number in wordy], axis=1)
-        rarity = np.concatenate([rows[f"i{number}"] for number in wordy], axis=1).astype(np.int64)
         alone = round(RARE * np.log2(max(self.records.total, 2)))
-        rarity[(rarity >= alone) | (words == 0)] = 0
-        rarity[rarity < alone - round(RARE * np.log2(COMMON))] = 0
-        order = np.argsort(-rarity, axis=1, kind="stable")[:, :WORDS_OF]
-        chosen, rare = np.take_along_axis(words, order, axis=1), np.take_along_axis(rarity, order, axis=1)
-        at, place = np.nonzero(rare)
-        return _entered(
-            mix(chosen[at, place].astype(np.uint64)), np.zeros(len(at), np.uint64), at + self._start, rows["file"][at]
-        )
+        made = [np.empty(0, ENTRY)]
+        for start in range(0, self.records.here, CHUNK_ROWS):
+            here = slice(start, start + CHUNK_ROWS)
+            words = np.concatenate([rows[f"w{number}"][here] for number in wordy], axis=1)
+            rarity = np.concatenate([rows[f"i{number}"][here] for number in wordy], axis=1).astype(np.int64)
+            rarity[(rarity >= alone) | (words == 0)] = 0
+            rarity[rarity < alone - round(RARE * np.log2(COMMON))] = 0
+            order = np.argsort(-rarity, axis=1, kind="stable")[:, :WORDS_OF]
+            at, place = np.nonzero(np.take_along_axis(rarity, order, axis=1))
+            keys = mix(words[at, order[at, place]].astype(np.uint64))
+            at += start
+            made.append(_entered(keys, np.zeros(len(at), np.uint64), at + self._start, rows["file"][at]))
+        return np.concatenate(made)
 
     @property
     def _start(self) -> int:
@@ -370,28 +374,30 @@ def _sort(entries: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
 
     Source: Frazer and McKellar 1970, Samplesort.
     """
-    entries = entries[np.lexsort((entries["row"], entries["place"], entries["key"]))]
+    entries = _ordered(entries)
     if comm.size == 1:
         return entries
-    drawn = entries[np.linspace(0, len(entries) - 1, 64 * comm.size).astype(np.int64)] if len(entries) else entries[:0]
-    sample = np.sort(_as_text(allgather_rows(drawn, comm)))
-    splitters = sample[(len(sample) * np.arange(1, comm.size)) // comm.size] if len(sample) else sample
-    edges = (
-        np.concatenate([[0], np.searchsorted(_as_text(entries), splitters), [len(entries)]])
-        if len(sample)
-        else [0] * (comm.size + 1)
-    )
-    parts = exchange([entries[edges[rank] : edges[rank + 1]].tobytes() for rank in range(comm.size)], comm)
-    merged = np.frombuffer(b"".join(parts), ENTRY)
-    return merged[np.lexsort((merged["row"], merged["place"], merged["key"]))]
+    drawn = entries[np.linspace(0, len(entries) - 1, 64 * comm.size).astype(np.int64)] if len(entries) else entries
+    sample = _ordered(allgather_rows(drawn, comm))
+    splitters = sample[len(sample) * np.arange(1, comm.size) // comm.size] if len(sample) else sample
+    edges = [0, *(_place(entries, splitter) for splitter in splitters)]
+    edges += [len(entries)] * (comm.size + 1 - len(edges))
+    entries, _ = exchange_runs(entries, np.diff(edges), comm)
+    return _ordered(entries)
 
 
-def _as_text(entries: np.ndarray) -> np.ndarray:
-    """Return the entries as bytes that compare like key, place and row."""
-    held = np.empty((len(entries), 3), ">u8")
-    for number, name in enumerate(("key", "place", "row")):
-        held[:, number] = entries[name]
-    return held.view("S24").reshape(-1)
+def _ordered(entries: np.ndarray) -> np.ndarray:
+    return entries[np.lexsort((entries["row"], entries["place"], entries["key"]))]
+
+
+def _place(entries: np.ndarray, entry: np.void) -> int:
+    """Return how many of the sorted entries come before `entry`."""
+    first, last = 0, len(entries)
+    for name in ("key", "place", "row"):
+        values = entries[name][first:last]
+        last = first + int(np.searchsorted(values, entry[name], side="right"))
+        first += int(np.searchsorted(values, entry[name]))
+    return first
 
 
 def _followers(keys: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
@@ -436,18 +442,11 @@ def _deal(
     comm.Allreduce(MPI.IN_PLACE, cuts, op=MPI.SUM)
     cuts[-1] = lengths.sum()
     halo = int(told[:, 2].max())
-    sent = []
-    for rank in range(comm.size):
-        first, last = int(cuts[rank]), min(int(cuts[rank + 1]) + halo, int(lengths.sum()))
-        here = slice(max(first - start, 0), max(last - start, 0))
-        sent.append(_packed(entries[here], pairs[here]))
-    arrived = np.frombuffer(
-        b"".join(exchange(sent, comm)), [("row", np.int64), ("pairs", np.int64), ("file", np.uint8)]
-    )
+    firsts = np.clip(cuts[:-1] - start, 0, len(entries))
+    sizes = np.clip(cuts[1:] + halo - start, firsts, len(entries)) - firsts
+    sent = np.empty(sizes.sum(), [("row", np.int64), ("pairs", np.int32), ("file", np.uint8)])
+    for first, size, last in zip(firsts, sizes, np.cumsum(sizes), strict=True):
+        run, here = sent[last - size : last], slice(first, first + size)
+        run["row"], run["pairs"], run["file"] = entries["row"][here], pairs[here], entries["file"][here]
+    arrived, _ = exchange_runs(sent, sizes, comm)
     return arrived, arrived["pairs"][: max(int(cuts[comm.rank + 1] - cuts[comm.rank]), 0)]
-
-
-def _packed(entries: np.ndarray, pairs: np.ndarray) -> bytes:
-    held = np.empty(len(entries), [("row", np.int64), ("pairs", np.int64), ("file", np.uint8)])
-    held["row"], held["pairs"], held["file"] = entries["row"], pairs, entries["file"]
-    return held.tobytes()

@@ -40,7 +40,7 @@ from mpi4py import MPI
 from hvdedge.columns import plain, value_counts
 from hvdedge.errors import InputError
 from hvdedge.methods import unknown
-from hvdedge.parallel import allgather_rows, counts, exchange
+from hvdedge.parallel import allgather_rows, counts, send_rows
 from hvdedge.spool import Spool
 from hvdedge.tables import Table
 
@@ -320,9 +320,7 @@ def _count(
         known = a >= 0
         more, of_each = np.unique(a[known] * np.int64(width) + b[known] + 1, return_counts=True)
         keys, count = _added(np.concatenate([keys, more]), np.concatenate([count, of_each]))
-    owner = keys // width % comm.size
-    sent = [np.stack([keys[owner == rank], count[owner == rank]], axis=1).tobytes() for rank in range(comm.size)]
-    pairs = np.frombuffer(b"".join(exchange(sent, comm)), np.int64).reshape(-1, 2)
+    pairs = send_rows(np.stack([keys, count], axis=1), keys // width % comm.size, comm)
     keys, count = _added(pairs[:, 0], pairs[:, 1])
     return keys // width, keys % width - 1, count
 

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from mpi4py import MPI
 
 from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, arrays, kind, of_kind, to_floats, to_text
-from hvdedge.parallel import allgather_json, counts, exchange, exchange_rows
+from hvdedge.parallel import allgather_json, counts, exchange_runs, frequencies
 from hvdedge.tables import ORIGIN, Table
 
 STEPS = 65534  # a cell's number in uint16: 0 to STEPS from the minimum to the maximum
@@ -83,14 +83,12 @@ class Records:
         dtype = np.dtype([(name, part.dtype, part.shape[1:]) for name, part in self.cells.items()])
         starts = np.concatenate([[0], np.cumsum(counts(self.here, comm))])
         order = np.argsort(numbers, kind="stable")
-        asked = exchange_rows(numbers[order], np.searchsorted(starts, numbers[order], side="right") - 1, comm)
-        answers = []
-        for wanted in asked:
-            found = np.empty(len(wanted), dtype)
-            for name, part in self.cells.items():
-                found[name] = part[wanted - starts[comm.rank]]
-            answers.append(found.tobytes())
-        found = np.frombuffer(b"".join(exchange(answers, comm)), dtype)
+        sizes = np.diff(np.searchsorted(numbers[order], starts))
+        asked, sizes = exchange_runs(numbers[order], sizes, comm)
+        answers = np.empty(len(asked), dtype)
+        for name, part in self.cells.items():
+            answers[name] = part[asked - starts[comm.rank]]
+        found, _ = exchange_runs(answers, sizes, comm)
         if (order[1:] > order[:-1]).all():
             return found
         result = np.empty_like(found)
@@ -142,29 +140,6 @@ def _at_hand(table: Table, names: list[str]) -> Table:
         if size_bytes > table.workspace.table_bytes // 4:
             return chosen
     return Table(chosen.schema, table.num_rows, table.workspace, lambda: iter(held))
-
-
-def frequencies(values: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
-    """Collective. Return how often each of this rank's `values`, uint64, is among those of all ranks: int64.
-
-    Each value is counted by one rank, so no rank holds more than its share of the different ones.
-    """
-    kinds, which, held = np.unique(values, return_inverse=True, return_counts=True)
-    owner = (mix(kinds) % np.uint64(comm.size)).astype(np.int64)
-    order = np.argsort(owner, kind="stable")
-    edges = np.searchsorted(owner[order], np.arange(comm.size + 1))
-    cells = np.stack([kinds[order], held[order].astype(np.uint64)], axis=1)
-    sent = exchange([cells[edges[rank] : edges[rank + 1]].tobytes() for rank in range(comm.size)], comm)
-    parts = [np.frombuffer(part, np.uint64).reshape(-1, 2) for part in sent]
-    asked = np.concatenate(parts)
-    _, place = np.unique(asked[:, 0], return_inverse=True)
-    sums = np.zeros(len(_), np.int64)
-    np.add.at(sums, place, asked[:, 1].astype(np.int64))
-    answers = np.split(sums[place], np.cumsum([len(part) for part in parts])[:-1])
-    told = np.frombuffer(b"".join(exchange([answer.tobytes() for answer in answers], comm)), np.int64)
-    result = np.empty(len(kinds), np.int64)
-    result[order] = told
-    return result[which]
 
 
 def mix(values: np.ndarray) -> np.ndarray:
@@ -303,7 +278,7 @@ def _column(
             made.setdefault(part, []).append(values)
         row += batch.num_rows
     hashes = np.concatenate([np.empty(0, np.uint64), *made.pop("h", [])])
-    held = frequencies(hashes, comm)
+    held, _ = frequencies(hashes, comm)
     known = hashes != 0
     sums = np.array([known.sum(), (held[known] - 1).sum()], np.int64)
     comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
@@ -417,7 +392,7 @@ def _words(both: np.ndarray, here: int, total: int, comm: MPI.Intracomm) -> dict
 
     A word's weight is log(records / records with it), in steps of 1 / RARE; the length is the root of the squares' sum.
     """
-    held = frequencies((both & HASH).astype(np.uint64), comm)
+    held, _ = frequencies((both & HASH).astype(np.uint64), comm)
     rarity = np.clip(np.rint(RARE * np.log2(max(total, 2) / held)), 1, 255).astype(np.int64)
     squares = np.zeros(here, np.int64)
     np.add.at(squares, both >> 32, rarity**2)

@@ -189,13 +189,33 @@ def allgather_rows(rows: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
 
 def exchange(parts: Sequence[bytes], comm: MPI.Intracomm) -> list[bytes]:
     """Collective. Send `parts[r]` to rank r; return what each rank sent here, in rank order."""
-    sent = np.array([len(part) for part in parts], np.int64)
-    received = np.empty_like(sent)
+    sizes = np.array([len(part) for part in parts], np.int64)
+    arrived, sizes = exchange_runs(np.frombuffer(b"".join(parts), np.uint8), sizes, comm)
+    return [piece.tobytes() for piece in np.split(arrived, np.cumsum(sizes)[:-1])]
+
+
+def exchange_runs(rows: np.ndarray, sizes: np.ndarray, comm: MPI.Intracomm) -> tuple[np.ndarray, np.ndarray]:
+    """Collective. Send the first `sizes[0]` rows to rank 0, the next `sizes[1]` to rank 1, and so on.
+
+    Args:
+        rows: (rows here, ...), one dtype and width on all ranks; they are sent from where they are.
+        sizes: how many each rank gets, (ranks,).
+    Returns:
+        The rows that each rank sent here, one rank's after the other's, and how many they are, int64 (ranks,).
+    """
+    sent, received = np.array(sizes, np.int64), np.empty(comm.size, np.int64)
     comm.Alltoall(sent, received)
-    out = np.frombuffer(b"".join(parts), np.uint8)
-    everything = np.empty(received.sum(), np.uint8)
-    comm.Alltoallv([out, sent], [everything, received])
-    return [piece.tobytes() for piece in np.split(everything, np.cumsum(received)[:-1])]
+    rows = np.ascontiguousarray(rows)
+    width = rows.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64))
+    arrived = np.empty((received.sum(), *rows.shape[1:]), rows.dtype)
+    out, into = (each.reshape(-1).view(np.uint8) for each in (rows, arrived))
+    comm.Alltoallv([out, sent * width], [into, received * width])
+    return arrived, received
+
+
+def send_rows(rows: np.ndarray, to: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Send each row, (rows here, ...), to the rank `to`; return those that arrive here, by sender."""
+    return exchange_runs(rows[np.argsort(to, kind="stable")], np.bincount(to, minlength=comm.size), comm)[0]
 
 
 def fetch_rows(rows: np.ndarray, wanted: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
@@ -210,29 +230,29 @@ def fetch_rows(rows: np.ndarray, wanted: np.ndarray, comm: MPI.Intracomm) -> np.
     starts = np.concatenate([[0], np.cumsum(counts(len(rows), comm))])
     holder = np.searchsorted(starts, wanted, side="right") - 1
     order = np.argsort(holder, kind="stable")
-    asked = exchange(_split_by(wanted[order].astype(np.int64), holder[order], comm.size), comm)
-    answers = [rows[np.frombuffer(numbers, np.int64) - starts[comm.rank]].tobytes() for numbers in asked]
-    found = np.frombuffer(b"".join(exchange(answers, comm)), rows.dtype).reshape(len(wanted), *rows.shape[1:])
+    asked, sizes = exchange_runs(wanted[order].astype(np.int64), np.bincount(holder, minlength=comm.size), comm)
+    found, _ = exchange_runs(rows[asked - starts[comm.rank]], sizes, comm)
     result = np.empty_like(found)
     result[order] = found
     return result
 
 
-def exchange_rows(rows: np.ndarray, to: np.ndarray, comm: MPI.Intracomm) -> list[np.ndarray]:
-    """Collective. Send each row, (rows here, ...), to the rank `to`; return what each rank sent here, in its order."""
-    order = np.argsort(to, kind="stable")
-    parts = exchange(_split_by(rows[order], to[order], comm.size), comm)
-    return [np.frombuffer(part, rows.dtype).reshape(-1, *rows.shape[1:]) for part in parts]
+def frequencies(hashes: np.ndarray, comm: MPI.Intracomm) -> tuple[np.ndarray, int]:
+    """Collective. Return how often each of this rank's `hashes`, uint64, is on all ranks, and how many differ.
 
-
-def send_rows(rows: np.ndarray, to: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
-    """Collective. Send each row, (rows here, ...), to the rank `to`; return those that arrive here, by sender."""
-    return np.concatenate(exchange_rows(rows, to, comm))
-
-
-def _split_by(values: np.ndarray, holder: np.ndarray, size: int) -> list[bytes]:
-    edges = np.searchsorted(holder, np.arange(size + 1))
-    return [values[edges[rank] : edges[rank + 1]].tobytes() for rank in range(size)]
+    Each is counted by one rank, so no rank holds more than its share of the different ones.
+    """
+    kinds, which, held = np.unique(hashes, return_inverse=True, return_counts=True)
+    owner = (kinds % np.uint64(comm.size)).astype(np.int64)
+    order = np.argsort(owner, kind="stable")
+    told = np.stack([kinds, held.astype(np.uint64)], axis=1)[order]
+    asked, sizes = exchange_runs(told, np.bincount(owner, minlength=comm.size), comm)
+    owned, place = np.unique(asked[:, 0], return_inverse=True)
+    sums = np.zeros(len(owned), np.int64)
+    np.add.at(sums, place, asked[:, 1].astype(np.int64))
+    result = np.empty(len(kinds), np.int64)
+    result[order] = exchange_runs(sums[place], sizes, comm)[0]
+    return result[which], int(counts(len(owned), comm).sum())
 
 
 def _size_bytes(buffer: Any) -> int:

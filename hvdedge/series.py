@@ -9,7 +9,7 @@ Each rank tells all others its first and last known value of each column: a gap 
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.parallel import allgather_rows, counts, exchange
+from hvdedge.parallel import allgather_rows, counts, exchange_runs
 
 SAMPLES = 1024  # keys a rank shows to find out who gets which ones
 
@@ -100,25 +100,20 @@ class Order:
         for key, row in borders:
             holder += (pairs[:, 0] > key) | ((pairs[:, 0] == key) & (pairs[:, 1] >= row))
         self._sent = np.argsort(holder, kind="stable")
-        self._edges = np.searchsorted(holder[self._sent], np.arange(comm.size + 1))
-        arrived, self._sizes = self._exchange(pairs[self._sent], self._edges)
+        self._sizes = np.bincount(holder, minlength=comm.size)
+        arrived, self._arrived = exchange_runs(pairs[self._sent], self._sizes, comm)
         self._sorted = np.lexsort((arrived[:, 1], arrived[:, 0]))
         self.keys = np.where(np.isinf(arrived[:, 0]), np.nan, arrived[:, 0])[self._sorted]
 
     def sort(self, values: np.ndarray) -> np.ndarray:
         """Collective. Return this rank's part of the sorted rows; `values` are float64 (rows here, columns)."""
-        return self._exchange(values[self._sent], self._edges)[0][self._sorted]
+        return exchange_runs(values[self._sent], self._sizes, self._comm)[0][self._sorted]
 
     def restore(self, values: np.ndarray) -> np.ndarray:
         """Collective. Return sorted rows to the ranks and the order that they came from."""
         arrived = np.empty_like(values)
         arrived[self._sorted] = values
-        returned, _ = self._exchange(arrived, np.concatenate([[0], np.cumsum(self._sizes)]))
+        returned, _ = exchange_runs(arrived, self._arrived, self._comm)
         found = np.empty_like(returned)
         found[self._sent] = returned
         return found
-
-    def _exchange(self, rows: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, list[int]]:
-        parts = [rows[start:stop].tobytes() for start, stop in zip(edges, edges[1:], strict=False)]
-        arrived = [np.frombuffer(part, np.float64).reshape(-1, rows.shape[1]) for part in exchange(parts, self._comm)]
-        return np.concatenate(arrived), [len(part) for part in arrived]

@@ -10,7 +10,7 @@ import json
 import numpy as np
 from mpi4py import MPI
 from hvdedge.parallel import MeteredComm, agree, allgather_bytes, allgather_json, allgather_rows
-from hvdedge.parallel import bcast_json, exchange, fetch_rows
+from hvdedge.parallel import bcast_json, exchange, exchange_runs, fetch_rows, frequencies, send_rows
 comm = MeteredComm(MPI.COMM_WORLD)
 rank, size = comm.rank, comm.size
 assert bcast_json({"from": rank}, comm, root=size - 1) == {"from": size - 1}
@@ -20,6 +20,11 @@ rows = np.full((rank, 2), rank, np.float32)  # rank 0 has none
 everything = np.concatenate([np.full((r, 2), r, np.float32) for r in range(size)])
 np.testing.assert_array_equal(allgather_rows(rows, comm), everything)
 assert exchange([bytes([rank, r]) * r for r in range(size)], comm) == [bytes([r, rank]) * rank for r in range(size)]
+arrived, sizes = exchange_runs(np.repeat(np.arange(size), rank), np.full(size, rank), comm)
+assert (arrived.tolist(), sizes.tolist()) == ([rank] * sum(range(size)), list(range(size)))
+assert send_rows(np.arange(size)[::-1], np.arange(size)[::-1], comm).tolist() == [rank] * size
+held, different = frequencies(np.array([7, rank, 7], np.uint64), comm)
+assert (held.tolist(), different) == ([2 * size, 1, 2 * size], size + 1)
 if len(everything):
     wanted = np.random.default_rng(rank).integers(0, len(everything), 7 * rank)
     np.testing.assert_array_equal(fetch_rows(rows, wanted, comm), everything[wanted])
