@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from mpi4py import MPI
 
 from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, arrays, kind, of_kind, to_floats, to_text
+from hvdedge.hashes import hash_text, text_bytes
 from hvdedge.parallel import allgather_json, counts, exchange_runs, frequencies
 from hvdedge.tables import ORIGIN, Table
 
@@ -33,7 +34,6 @@ WORDY = 1.3  # words a cell, from which on they are compared, too
 LONG = 5.0  # words a cell, from which on only they are
 RARE = 8  # steps of a word's rarity for each halving of its frequency
 HASH = 0xFFFFFFFF  # the bits of a word's hash
-HASHED = 4096  # bytes of a text that its hash depends on by their place
 
 
 @dataclass(frozen=True)
@@ -140,31 +140,6 @@ def _at_hand(table: Table, names: list[str]) -> Table:
         if size_bytes > table.workspace.table_bytes // 4:
             return chosen
     return Table(chosen.schema, table.num_rows, table.workspace, lambda: iter(held))
-
-
-def mix(values: np.ndarray) -> np.ndarray:
-    """Return uint64 hashes of uint64 values in which every bit depends on every bit.
-
-    Source: Steele, Lea and Flood 2014, Fast splittable pseudorandom number generators (its finaliser).
-    """
-    values = values.astype(np.uint64)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def hash_text(column: pa.Array) -> np.ndarray:
-    """Return a uint64 hash of each text, never 0; 0 for null.
-
-    Multilinear: each byte times a random number of its place. Source: Lemire and Kaser 2014, Strongly universal string
-    hashing is fast.
-    """
-    data, starts, lengths = _bytes(column)
-    odd = np.random.default_rng(0).integers(1, 2**63, HASHED, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    place = np.arange(len(data)) - np.repeat(starts, lengths)
-    products = (data.astype(np.uint64) + np.uint64(1)) * odd[place % HASHED]
-    found = mix(_sums(products, lengths) + lengths.astype(np.uint64)) | np.uint64(1)
-    return np.where(np.asarray(column.is_valid()), found, np.uint64(0))
 
 
 def normalised(column: pa.Array) -> pa.Array:
@@ -326,28 +301,9 @@ def _as_text(column: pa.Array) -> pa.Array:
     return _each_once(normalised, to_text(column))
 
 
-def _bytes(column: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the bytes of all texts, one after the other, and where each begins and how long it is."""
-    column = pc.fill_null(column, "")
-    offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
-    if not len(column):
-        return np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int64)
-    buffer = column.buffers()[2]
-    data = np.empty(0, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8)[offsets[0] : offsets[-1]]
-    offsets = offsets.astype(np.int64) - offsets[0]
-    return data, offsets[:-1], np.diff(offsets)
-
-
-def _sums(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return the sum of each run of `values`, uint64 and modulo 2**64."""
-    running = np.concatenate([[np.uint64(0)], np.cumsum(values, dtype=np.uint64)])
-    ends = np.cumsum(lengths)
-    return running[ends] - running[ends - lengths]
-
-
 def _letters(text: pa.Array) -> np.ndarray:
     """Return a bit for each letter and digit, of 32, that a text has: one edit changes at most two of them."""
-    data, _, lengths = _bytes(text)
+    data, _, lengths = text_bytes(text)
     code = np.where((data >= 48) & (data < 58), data - 22, (data - 97) % 26).astype(np.int64) % 32
     rows = np.repeat(np.arange(len(lengths)), lengths)
     has = np.zeros((len(lengths), 32), bool)
@@ -357,7 +313,7 @@ def _letters(text: pa.Array) -> np.ndarray:
 
 def _fixed(text: pa.Array) -> np.ndarray:
     """Return the first bytes of each text."""
-    data, starts, lengths = _bytes(text)
+    data, starts, lengths = text_bytes(text)
     cut = np.minimum(lengths, TEXT_BYTES)
     held = np.zeros((len(lengths), max(int(cut.max(initial=0)), 1)), np.uint8)
     rows = np.repeat(np.arange(len(lengths)), cut)

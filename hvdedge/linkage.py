@@ -15,8 +15,9 @@ from itertools import combinations
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.fields import Records, mix
-from hvdedge.parallel import counts, fetch_rows, send_rows
+from hvdedge.fields import Records
+from hvdedge.hashes import mix
+from hvdedge.parallel import counts, exchange_runs, fetch_rows, send_rows
 
 COMPARED = 40  # members of a cluster that are all compared with each other; of greater ones, the candidates only
 INSIDE = 0.2  # share of clusters with two matching records of one file, up to which a link is one to one
@@ -53,6 +54,25 @@ def components(a: np.ndarray, b: np.ndarray, here: int, comm: MPI.Intracomm) -> 
             comm.Allreduce(MPI.IN_PLACE, moved, op=MPI.MAX)
             if not moved:
                 break
+
+
+def copies(keys: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return for each of this rank's rows the first row of all that is equal to it, global numbers, int64.
+
+    Args:
+        keys: a hash of each row, uint64; equal ones are equal rows.
+    """
+    numbers = counts(len(keys), comm)[: comm.rank].sum() + np.arange(len(keys))
+    owner = (keys % np.uint64(comm.size)).astype(np.int64)
+    order = np.argsort(owner, kind="stable")
+    told = np.stack([keys, numbers.astype(np.uint64)], axis=1)[order]
+    told, sizes = exchange_runs(told, np.bincount(owner, minlength=comm.size), comm)
+    kinds, which = np.unique(told[:, 0], return_inverse=True)
+    first = np.full(len(kinds), np.iinfo(np.int64).max)
+    np.minimum.at(first, which, told[:, 1].astype(np.int64))
+    found = np.empty(len(keys), np.int64)
+    found[order] = exchange_runs(first[which], sizes, comm)[0]
+    return found
 
 
 def clusters(

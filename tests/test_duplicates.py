@@ -21,6 +21,8 @@ from small_tables import changes, rows_of, table_of, write_csv
 from hvdedge import blocking, comparison, fellegi_sunter, fields, linkage
 from hvdedge.cleaning import duplicates, errors
 from hvdedge.errors import InputError
+from hvdedge.hashes import hash_text
+from hvdedge.parallel import frequencies
 from hvdedge.tables import Table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -214,6 +216,23 @@ def test_the_most_frequent_value_outvotes_that_of_the_record_that_stays(comm, wo
     assert (2, "mark", "x", "y", "merged") in changes(workspace)
 
 
+@pytest.mark.parametrize("id", ["", "order"])
+def test_rows_that_repeat_another_in_every_cell_are_merged(comm, workspace, id):
+    random = np.random.default_rng(0)
+    orders = [None if row % 7 == 0 and not id else row for row in range(400)]
+    columns = {"order": orders, "town": random.integers(0, 3, 400).tolist(), "sum": random.normal(size=400).tolist()}
+    columns = {name: [*values, *values[:20]] for name, values in columns.items()}
+    found = duplicates.clean(table_of(workspace, **columns), comm, id=id)
+    assert rows_of(found) == rows_of(table_of(workspace, **{name: values[:400] for name, values in columns.items()}))
+    assert workspace.metrics["duplicates"]["copies"] == 20
+
+
+def test_rows_of_a_few_common_values_repeat_each_other_by_chance(comm, workspace):
+    random = np.random.default_rng(0)
+    columns = {name: random.choice(["a", "b", "c"], 300).tolist() for name in ("x", "y")}
+    assert duplicates.clean(table_of(workspace, **columns), comm).num_rows == 300
+
+
 def test_links_may_be_listed_without_merging(comm, workspace):
     table = duplicates.clean(table_of(workspace, **FOUR), comm, threshold=0.9, columns=("name", "size"), merge=False)
     assert table.num_rows == 4
@@ -373,11 +392,11 @@ def test_cells_that_were_swapped_are_seen_also_with_an_error(comm, workspace):
 
 def test_frequencies_and_hashes_are_those_of_python(comm):
     texts = ["a", "b", None, "a", "ab", "ba", "a" * 5000, "a" * 5001, "é"]
-    hashes = fields.hash_text(pa.array(texts))
+    hashes = hash_text(pa.array(texts))
     assert len(set(hashes.tolist())) == len(set(texts))
     assert hashes[2] == 0
-    assert fields.frequencies(hashes, comm)[0].tolist() == [texts.count(text) for text in texts]
-    assert fields.hash_text(pa.array(texts).slice(3, 2)).tolist() == hashes[3:5].tolist()
+    assert frequencies(hashes, comm)[0].tolist() == [texts.count(text) for text in texts]
+    assert hash_text(pa.array(texts).slice(3, 2)).tolist() == hashes[3:5].tolist()
 
 
 def test_em_finds_the_share_and_the_levels_that_made_the_pairs():

@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_tables import changes, rows_of, table_of
 
-from hvdedge import anonymity
 from hvdedge.cleaning import errors, privacy
 from hvdedge.errors import InputError, RankError
+from hvdedge.hashes import row_keys
+from hvdedge.parallel import frequencies
 
 IN_A_TEST = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 KEY = "correct horse battery staple"
@@ -216,7 +217,7 @@ def test_groups_are_those_of_counter(comm, workspace, rows, k):
         "n": pa.array([row[1] for row in rows], pa.int64()),
     }
     table = table_of(workspace, 7, **columns)
-    sizes, groups = anonymity.group_sizes(table, ["t", "n"], comm)
+    sizes, groups = frequencies(row_keys(table, ["t", "n"]), comm)
     assert sizes.tolist() == [wanted[row] for row in rows]
     assert groups == len(wanted)
     kept = privacy.clean(table, comm, quasi=("t", "n"), k=k, suppress=True)
@@ -230,7 +231,7 @@ def test_groups_are_those_of_counter(comm, workspace, rows, k):
 
 def test_the_same_value_in_another_column_is_another_group(comm, workspace):
     table = table_of(workspace, a=["x", None, "y"], b=[None, "x", "y"])
-    assert anonymity.group_sizes(table, ["a", "b"], comm)[0].tolist() == [1, 1, 1]
+    assert frequencies(row_keys(table, ["a", "b"]), comm)[0].tolist() == [1, 1, 1]
 
 
 def test_groups_are_counted_after_generalising_and_rows_stay_unless_asked(comm, workspace):

@@ -25,11 +25,12 @@ from hvdedge.blocking import Batch, Blocking
 from hvdedge.columns import matching, shown, to_text
 from hvdedge.comparison import closeness, is_long, levels, similarities
 from hvdedge.errors import InputError
-from hvdedge.fields import Records, mix
-from hvdedge.linkage import clusters, stand_out
+from hvdedge.fields import Records
+from hvdedge.hashes import mix, row_keys
+from hvdedge.linkage import clusters, components, copies, stand_out
 from hvdedge.merging import merge as merge_rows
 from hvdedge.options import Natural, Path, Share
-from hvdedge.parallel import counts, send_rows
+from hvdedge.parallel import counts, frequencies, send_rows
 from hvdedge.spool import Spool
 from hvdedge.tables import Table
 
@@ -60,7 +61,7 @@ def clean(
     seed: int = 0,
     truth: Path = "",
 ) -> Table:
-    """Collective. Merge records that describe the same thing, found without labels.
+    """Collective. Merge records that describe the same thing, found without labels, and rows that repeat another.
 
     Args:
         table: this rank's rows.
@@ -102,12 +103,15 @@ def clean(
     scores = scorer.score_kept(pairs)
     alone = None if one_to_one == "auto" else one_to_one
     first, told = clusters(pairs["a"], pairs["b"], scores, records, scorer.score, link, alone, scorer.absent, comm)
-    del pairs, records, scorer
+    del pairs, scorer
+    first, repeated = _with_copies(first, table, records, id, link, comm)
+    del records
 
     metrics = {
         "candidates": int(blocking.produced.sum()),
         "pairs": _sum(scores > 0, comm),
         **_sizes(first, comm),
+        "copies": repeated,
         **told,
         "pairs_by_rank": blocking.produced.tolist(),
         "passes": _counted([one.kind for one in blocking.passes]),
@@ -280,6 +284,45 @@ def _gather(parts: Iterable[np.ndarray], dtype: np.dtype, table: Table, comm: MP
         held = arrived[np.concatenate([[True], ~twice])] if len(arrived) else arrived
     spool.clear()
     return held
+
+
+def _with_copies(
+    first: np.ndarray, table: Table, records: Records, id: str, link: bool, comm: MPI.Intracomm
+) -> tuple[np.ndarray, int]:
+    """Collective. Return `first` with the rows joined that repeat another in every cell, and how many these are.
+
+    Without an id, rows of a few common values are alike by chance: those are joined of which fewer than one pair would
+    be alike if the columns did not depend on each other.
+    """
+    if link or (id and frequencies(row_keys(table, [id]), comm)[1] == records.total):
+        return first, 0
+    numbers = counts(records.here, comm)[: comm.rank].sum() + np.arange(records.here)
+    equal = copies(row_keys(table, table.columns), comm)
+    if not id:
+        equal = np.where(_chance(records, equal == numbers, comm) < 0, equal, numbers)
+    joined = components(np.concatenate([numbers, numbers]), np.concatenate([first, equal]), records.here, comm)
+    return joined, _sum(equal != numbers, comm)
+
+
+def _chance(records: Records, is_first: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return log2 of how many pairs of rows would be alike by chance in the cells that each row has.
+
+    Args:
+        is_first: which rows are not a copy of another; only these tell how often two have the same value.
+    """
+    total = _sum(is_first, comm)
+    pairs = np.full(records.here, np.log2(max(total * (total - 1) / 2, 1)))
+    for number, field in enumerate(records.fields):
+        if "h" in field.parts:
+            hashes = records.cells[f"h{number}"]
+            known = is_first & (hashes != 0)
+            same = frequencies(hashes[known].astype(np.uint64), comm)[0].sum()
+            sums = np.array([known.sum(), same], np.int64)
+            comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+            cells, alike = sums.tolist()
+            agrees = max((alike - cells) / 2, 1) / max(cells * (cells - 1) / 2, 1)
+            pairs += np.where(hashes != 0, np.log2(agrees), 0.0)
+    return pairs
 
 
 def _sizes(first: np.ndarray, comm: MPI.Intracomm) -> dict[str, int]:

@@ -32,11 +32,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.anonymity import group_sizes
 from hvdedge.columns import NUMBERS, kind, matching, plain, shown, to_floats, to_text
 from hvdedge.errors import InputError
+from hvdedge.hashes import row_keys
 from hvdedge.options import Natural, NonNegative, Path
-from hvdedge.parallel import agree, allgather_bytes
+from hvdedge.parallel import agree, allgather_bytes, frequencies
 from hvdedge.quantiles import select
 from hvdedge.spool import Spool
 from hvdedge.tables import Table
@@ -311,7 +311,7 @@ def _check(
     table: Table, names: list[str], k: int, suppress: bool, comm: MPI.Intracomm
 ) -> tuple[Table, dict[str, object]]:
     """Collective. Return the table, without rows of small groups where `suppress`, and what was found."""
-    sizes, groups = group_sizes(table, names, comm)
+    sizes, groups = frequencies(row_keys(table, names), comm)
     is_small = sizes < k
     small = np.array(is_small.sum(), np.int64)
     comm.Allreduce(MPI.IN_PLACE, small, op=MPI.SUM)
