@@ -105,7 +105,7 @@ def run(
     folder = results / checked.case / name
     jobs = {
         stage: launch.Job(stage, pipeline.absolute(), folder, machines, ranks, changes)
-        for stage in STAGES[STAGES.index(first) if first else 0 : STAGES.index(last) + 1]
+        for stage in launch.between(checked, first, last)
     }
     if submit:
         words = [str(pipeline.absolute()), "--results", str(results), "--run", name, "--to", last]
@@ -168,9 +168,10 @@ def report(results: pathlib.Path) -> None:
 
 
 @main.command()
-@click.argument("what", default=str(RESULTS), metavar="[RESULTS | methods | clusters]")
-def show(what: str) -> None:
-    """Print tables: of the runs below RESULTS, of all methods with their options, or of the clusters."""
+@click.argument("what", default=str(RESULTS), metavar="[RESULTS | TABLE | methods | clusters]")
+@click.option("--csv", "as_csv", is_flag=True, help="All rows of a TABLE as CSV.")
+def show(what: str, as_csv: bool) -> None:
+    """Print tables: of the runs below RESULTS, the rows of a TABLE (RESULTS/.../cleaned), all methods, the clusters."""
     from hvdedge import listing, page, runs
     from hvdedge.methods import unknown
 
@@ -180,6 +181,10 @@ def show(what: str) -> None:
         listing.show_clusters()
     elif not pathlib.Path(what).exists():
         raise InputError(unknown("show", what, ["methods", "clusters"]) + ", or a folder of results that exists")
+    elif listing.is_table(pathlib.Path(what)):
+        listing.show_rows(pathlib.Path(what), as_csv)
+    elif as_csv:
+        raise InputError(f"--csv: received {what!r}, allowed: a table of a run, such as RESULTS/cleaned; name one")
     else:
         found, left_out = runs.load(pathlib.Path(what))
         page.show(found, left_out)

@@ -16,7 +16,7 @@ ORDER = [(name, "ascending") for name in ("_file", "_line", "column")]
 def summarise(batches: Iterable[pa.RecordBatch], comm: MPI.Intracomm) -> dict[str, dict]:
     """Collective. Return rule -> {count, examples} of all ranks' entries, the most frequent rule first.
 
-    The examples are the first ones in the order of files, lines and columns, long texts cut.
+    The examples are the first ones in the order of files, lines and columns that show a text; long ones are cut.
     """
     counts: dict[str, int] = {}
     examples: dict[str, list[dict]] = {}
@@ -25,6 +25,8 @@ def summarise(batches: Iterable[pa.RecordBatch], comm: MPI.Intracomm) -> dict[st
         for rule, count in zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True):
             counts[rule] = counts.get(rule, 0) + count
             entries = batch.filter(pc.equal(batch.column("rule"), rule))
+            shown = entries.filter(_shows(entries))
+            entries = shown if len(shown) else entries
             first = entries.take(pc.select_k_unstable(entries, EXAMPLES, sort_keys=ORDER)).to_pylist()
             examples[rule] = _first([*examples.get(rule, []), *first])
     result: dict[str, dict] = {}
@@ -38,8 +40,21 @@ def summarise(batches: Iterable[pa.RecordBatch], comm: MPI.Intracomm) -> dict[st
     return dict(sorted(result.items(), key=lambda item: (-item[1]["count"], item[0])))
 
 
+def _shows(entries: pa.RecordBatch) -> pa.Array:
+    """Return which entries have a text, before or after: those of private columns were blotted out."""
+    names = [name for name in ("before", "after", "text") if name in entries.schema.names]
+    found = entries.column(names[0]).is_valid()
+    for name in names[1:]:
+        found = pc.or_(found, entries.column(name).is_valid())
+    return found
+
+
 def _first(rows: list[dict]) -> list[dict]:
-    return sorted(rows, key=lambda row: (row["_file"] or "", row["_line"] or 0, row["column"] or ""))[:EXAMPLES]
+    def place(row: dict) -> tuple:
+        is_blank = all(row.get(name) is None for name in ("before", "after", "text"))
+        return is_blank, row["_file"] or "", row["_line"] or 0, row["column"] or ""
+
+    return sorted(rows, key=place)[:EXAMPLES]
 
 
 def _short(row: dict) -> dict:

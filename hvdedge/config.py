@@ -19,8 +19,8 @@ import msgspec
 from hvdedge import methods
 from hvdedge.errors import InputError
 from hvdedge.methods import Method, Option, unknown
-from hvdedge.options import Between, Count, Fraction, Natural, Path, Positive
-from hvdedge.records import STAGES
+from hvdedge.options import Between, Count, Fraction, Natural, Path, Positive, spelled
+from hvdedge.records import STAGES, TABLE_STAGES
 
 ROOT = methods.PACKAGE.parent
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -125,7 +125,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A checked pipeline. `sources` are the files that prepare reads, found and resolved."""
+    """A checked pipeline.
+
+    Attributes:
+        sources: the files that prepare reads, found and resolved.
+        stages: those that it is about: without a section on learning, the tables and the report.
+    """
 
     path: pathlib.Path
     case: str
@@ -133,6 +138,7 @@ class Pipeline:
     memory_bytes: int
     sections: dict[str, Section]
     sources: tuple[pathlib.Path, ...]
+    stages: tuple[str, ...] = STAGES
 
     def options(self, stage: str) -> dict[str, Any]:
         """Return all that decides what `stage` makes of its inputs, as its record keeps it."""
@@ -146,7 +152,7 @@ class Pipeline:
 
     def as_written(self) -> dict[str, Any]:
         """Return the pipeline as TOML would hold it, with all defaults."""
-        sections = {stage: self.sections[stage].as_written() for stage in STAGES}
+        sections = {stage: self.sections[stage].as_written() for stage in self.stages}
         sections["prepare"]["source"] = [str(path) for path in self.sources]
         return {"case": self.case, "seed": self.seed, "memory": self.memory_bytes, **sections}
 
@@ -175,7 +181,10 @@ def read_pipeline(
             f"{path}: case: received {case!r}, allowed: letters, digits and _ . -, as it names a folder; rename it"
         )
     seed = _checked(path, "seed", tree.get("seed", 0), Natural)
-    reading = _Reading(path, seed, last)
+    stages: tuple[str, ...] = STAGES
+    if last in TABLE_STAGES + ("report",) and not tree.keys() & {*STAGES} - {*TABLE_STAGES, "report"}:
+        stages = (*TABLE_STAGES, "report")
+    reading = _Reading(path, seed, last if stages == STAGES else TABLE_STAGES[-1])
     sections = {stage: reading.section(stage, tree.get(stage, {})) for stage in STAGES}
     shares = sections["extract"].settings
     if shares["validation"] + shares["test"] >= 1:
@@ -184,7 +193,7 @@ def read_pipeline(
             ", allowed: together below 1, as the rest is for training; lower one"
         )
     sources = _sources(path, Prepare(**sections["prepare"].settings)) if find_sources else ()
-    return Pipeline(path, case, seed, size_bytes(path, "memory", tree.get("memory", "1GB")), sections, sources)
+    return Pipeline(path, case, seed, size_bytes(path, "memory", tree.get("memory", "1GB")), sections, sources, stages)
 
 
 def read_toml(path: pathlib.Path) -> dict[str, Any]:
@@ -298,21 +307,16 @@ class _Reading:
 
 
 def _checked(path: pathlib.Path, where: str, value: object, wanted: Any) -> Any:
+    if typing.get_origin(wanted) is tuple and isinstance(value, str):
+        value = [value]  # a list of one may be written without brackets
     try:
         return msgspec.convert(value, wanted)
-    except msgspec.ValidationError as error:
-        words = [word for word in typing.get_args(wanted) if isinstance(word, str)] if _is_literal(wanted) else []
-        if words:
-            raise InputError(unknown(f"{path}: {where}", value, words)) from None
-        reason = str(error).split(" - at `")[0].replace("`", "")
-        allowed = (reason[:1].lower() + reason[1:]).rpartition(", got ")[0] or reason
+    except msgspec.ValidationError:
+        if typing.get_origin(wanted) is Literal:
+            raise InputError(unknown(f"{path}: {where}", value, typing.get_args(wanted))) from None
         raise InputError(
-            f"{path}: {where}: received {value!r}, allowed: {allowed.removeprefix('expected ')}; change that value"
+            f"{path}: {where}: received {value!r}, allowed: {spelled(wanted)}; change that value"
         ) from None
-
-
-def _is_literal(wanted: Any) -> bool:
-    return typing.get_origin(wanted) is Literal
 
 
 def _change(tree: dict[str, Any], change: str) -> None:

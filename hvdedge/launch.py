@@ -192,10 +192,16 @@ def _is_current(folder: pathlib.Path, inputs: dict[str, str]) -> bool:
 def pending(pipeline: Pipeline, folder: pathlib.Path, first: str | None, last: str) -> list[str]:
     """Return the stages to run, up to `last`: from `first`, or else from the first one that is not done."""
     if first is None:
-        first = next((stage for stage in STAGES if not is_done(stage, pipeline, folder)), None)
+        first = next((stage for stage in pipeline.stages if not is_done(stage, pipeline, folder)), None)
         if first is None:
             return []
-    return list(STAGES[STAGES.index(first) : STAGES.index(last) + 1])
+    return between(pipeline, first, last)
+
+
+def between(pipeline: Pipeline, first: str | None, last: str) -> list[str]:
+    """Return the pipeline's stages from `first`, or its first one, up to `last`."""
+    start = STAGES.index(first) if first else 0
+    return [stage for stage in pipeline.stages if start <= STAGES.index(stage) <= STAGES.index(last)]
 
 
 @dataclass

@@ -3,7 +3,9 @@
 They are written in the signatures, read from the source without importing it, and checked by msgspec.
 """
 
-from typing import Annotated
+import types
+import typing
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -30,3 +32,19 @@ Between = Annotated[float, Meta(gt=0, lt=1)]
 
 Path = Annotated[str, Meta(description="path")]
 """A file or folder: looked up beside the TOML, then under $HVDEDGE_DATA; `{run}/...` is in the run's folder."""
+
+
+def spelled(wanted: Any) -> str:
+    """Return in words what an option of this type may be: `"auto", true, false`, `a whole number from 0`."""
+    origin, parts = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is Literal:
+        return ", ".join(f'"{part}"' if isinstance(part, str) else str(part) for part in parts)
+    if origin in (typing.Union, types.UnionType):
+        return ", ".join(spelled(part) for part in parts if part is not type(None))
+    if origin in (tuple, list):
+        return f"a list in brackets, each {spelled(parts[0])}"
+    if origin is Annotated:
+        whole, bounds = parts[0], parts[1]
+        ends = [("from", bounds.ge), ("above", bounds.gt), ("to", bounds.le), ("below", bounds.lt)]
+        return " ".join([spelled(whole), *(f"{word} {end}" for word, end in ends if end is not None)])
+    return {bool: "true, false", int: "a whole number", float: "a number", str: "a text in quotes"}[wanted]

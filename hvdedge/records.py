@@ -11,6 +11,7 @@ import msgspec
 from hvdedge.errors import FULL, InputError
 
 STAGES = ("prepare", "clean", "profile", "extract", "train", "compress", "evaluate", "report")
+TABLE_STAGES = STAGES[:3]  # that move tables and do not train
 
 
 class RankRecord(msgspec.Struct):

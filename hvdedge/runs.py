@@ -41,12 +41,13 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`done` once it was evaluated; else what became of the stage that did not end, or the last one that did."""
+        """`done` once it was evaluated, or reported where it is about tables only; else what became of the stage that
+        did not end, or the last one that did."""
         for stage, record in self.work.items():
             if record.status != "done":
                 return f"{record.status} in {stage}"
         last = list(self.work)[-1] if self.work else "report"
-        return "done" if last == "evaluate" else f"done up to {last}"
+        return "done" if last == "evaluate" or "report" in self.records else f"done up to {last}"
 
     @property
     def work(self) -> dict[str, RunRecord]:

@@ -41,11 +41,10 @@ from hvdedge.errors import FULL, InputError, RankError, is_users, one_line
 from hvdedge.meter import Meter, peak_rss_bytes
 from hvdedge.parallel import MeteredComm, agree, allgather_json
 from hvdedge.progress import EVENT, describe
-from hvdedge.records import Output, RankRecord, RunRecord
+from hvdedge.records import TABLE_STAGES, Output, RankRecord, RunRecord
 from hvdedge.tables import Table, part_path, read_parts
 from hvdedge.workspace import CHANGES, QUARANTINE, Scratch, Source, Workspace
 
-TABLE_STAGES = ("prepare", "clean", "profile")  # that move tables and do not train
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 GIVEN_BACK_BYTES = 1 << 20
 PROGRESS_SECONDS = 0.2  # between two progress events of a rank

@@ -101,26 +101,28 @@ WRONG = [
     ("trian.epochs=3", "trian", "did you mean 'train'"),
     ("train.epoch=3", "train.epoch", "did you mean 'epochs'"),
     ("train.epochs=many", "train.epochs", "'many'"),
-    ("train.epochs=-1", "train.epochs", ">= 1"),
-    ("train.epochs=0", "train.epochs", ">= 1"),
-    ("train.batch_size=0", "train.batch_size", ">= 1"),
-    ("train.learning_rate=0", "train.learning_rate", "> 0"),
-    ("train.warmup_epochs=-1", "train.warmup_epochs", ">= 0"),
+    ("train.epochs=-1", "train.epochs", "allowed: a whole number from 1;"),
+    ("train.epochs=0", "train.epochs", "from 1"),
+    ("train.batch_size=0", "train.batch_size", "from 1"),
+    ("train.learning_rate=0", "train.learning_rate", "a number above 0"),
+    ("train.warmup_epochs=-1", "train.warmup_epochs", "from 0"),
     ("train.scaling=cubic", "train.scaling", "allowed: linear, none, sqrt"),
     ("train.optimizer=adm", "train.optimizer", "did you mean 'adam'"),
     ("extract.validation=0.9", "extract", "together below 1"),
     ("train.strategy=ring_alreduce", "train.strategy", "did you mean 'ring_allreduce'"),
     ("train.model=cn", "train.model", "cnn"),
-    ("train.model=3", "train.model", "allowed: str"),
+    ("train.model=3", "train.model", "allowed: a text in quotes"),
     ("train=3", "train", "section"),
     ("clean.mising.method=mean", "clean.mising", "did you mean 'missing'"),
     ("clean.missing=3", "clean.missing", "section"),
     ("clean.missing.methods=mean", "clean.missing.methods", "did you mean 'method'"),
-    ("compress.prune.sparsity=1", "compress.prune.sparsity", "< 1"),
-    ("extract.test=1.5", "extract.test", "< 1"),
+    ("compress.prune.sparsity=1", "compress.prune.sparsity", "below 1"),
+    ("extract.test=1.5", "extract.test", "a number above 0 below 1"),
     ("memory=lots", "memory", "512MB"),
     ("memory=1kB", "memory", "64MB"),
-    ("seed=-1", "seed", ">= 0"),
+    ("prepare.header=yes", "prepare.header", 'allowed: "auto", true, false;'),
+    ("clean.missing.keep=3", "clean.missing.keep", "a list in brackets, each a text in quotes"),
+    ("seed=-1", "seed", "from 0"),
     ("case=../x", "case", "letters"),
     ("prepare.reader=", "prepare.reader", "allowed"),
     ("train", "--set", "KEY=VALUE"),
@@ -151,7 +153,22 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path):
 
 def test_a_section_without_a_method_names_those_that_there_are(pipeline):
     with pytest.raises(InputError, match="train.model: received nothing, allowed: .*cnn"):
-        pipeline('[prepare]\nreader = "csv"\nsource = "rows.csv"\n')
+        pipeline('[prepare]\nreader = "csv"\nsource = "rows.csv"\n[train]\n')
+
+
+def test_without_a_section_on_learning_a_pipeline_is_about_tables(pipeline, tmp_path):
+    found = pipeline('[prepare]\nreader = "csv"\nsource = "rows.csv"\n[clean.missing]\n')
+    assert found.stages == ("prepare", "clean", "profile", "report")
+    (tmp_path / "written.toml").write_text(config.to_toml(found.as_written()))
+    assert config.read_pipeline(tmp_path / "written.toml").stages == found.stages
+    assert pipeline().stages == config.STAGES
+    with pytest.raises(InputError, match="train.model: received nothing"):
+        config.read_pipeline(tmp_path / "written.toml", last="train")
+
+
+def test_a_list_of_one_may_be_written_without_brackets(pipeline):
+    text = MINIMAL + '[clean.missing]\nkeep = "email"\n'
+    assert pipeline(text).sections["clean"].methods[0].options["keep"] == ("email",)
 
 
 @pytest.mark.parametrize(

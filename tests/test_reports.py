@@ -9,10 +9,12 @@ from hvdedge.report_tables import ReportTable
 from hvdedge.reports import (
     changes,
     classes,
+    columns,
     comparison,
     compressed,
     confusion,
     events,
+    examples,
     files,
     learning_curves,
     loss_curves,
@@ -264,7 +266,6 @@ def test_files_are_listed_as_they_were_found():
 def test_changes_are_counted_by_stage_and_method():
     assert changes.tabulate([RUNS[0]]).rows == [
         ("prepare", "reader", "rows read", 1861),
-        ("prepare", "reader", "rows set aside", 4),
         ("prepare", "types", "cells changed", 56),
         ("prepare", "types", "cells missing", 31),
         ("clean", "duplicates", "candidates", 5230),
@@ -274,6 +275,26 @@ def test_changes_are_counted_by_stage_and_method():
         ("clean", "missing", "filled", 60),
         ("clean", "errors", "changed", 58),
     ]
+
+
+def test_each_column_is_listed_with_what_was_done_to_it():
+    table = columns.tabulate([RUNS[0]])
+    assert cells(table, "column", "type", "missing", "reformatted") == [
+        ("scan", "text", 0, 0),
+        ("label", "integer", 0, 12),
+        ("p00", "integer", 31, 44),
+    ]
+
+
+def test_examples_of_private_columns_are_not_shown():
+    private = run("n1", 1)
+    log = {
+        "pattern": {"count": 1, "examples": [{"file": "a", "line": 2, "column": "scan", "before": "7", "after": "8"}]}
+    }
+    private.records["prepare"].metrics["changes"] = log
+    assert cells(examples.tabulate([private]), "before", "after")[0] == ("7", "8")
+    private.records["clean"].metrics["privacy"] = {"dropped": ["scan"], "changed": {}}
+    assert cells(examples.tabulate([private]), "before", "after")[0] == ("(private)", "(private)")
 
 
 def test_repairs_are_those_found_and_those_missed():

@@ -6,6 +6,7 @@ from hvdedge.report_tables import Column, ReportTable, over_runs
 from hvdedge.runs import Run, mapping, number, rows, sum_known
 
 SECTION, OF, ORDER = "Data and repairs", "run", 52
+BY_COLUMN = ("filled", "changed")  # metrics that count by column
 COLUMNS = (
     Column("stage", is_key=True),
     Column("method", is_key=True),
@@ -23,17 +24,20 @@ def _rows(run: Run) -> Iterator[tuple]:
     files = rows(run.metric("prepare", "files"))
     if files:
         yield "prepare", "reader", "rows read", sum_known(number(file.get("rows")) for file in files)
-        aside = sum_known(number(file.get("rows_quarantined")) for file in files)
-        yield "prepare", "reader", "rows set aside", aside
-    columns = [mapping(column) for column in mapping(run.metric("prepare", "columns")).values()]
+    columns = mapping(run.metric("prepare", "columns"))
     for key, words in (("changed", "cells changed"), ("missing", "cells missing")):
-        counts = [number(column[key]) for column in columns if key in column]
+        counts = [number(mapping(column)[key]) for column in columns.values() if key in mapping(column)]
         if counts:
             yield "prepare", "types", words, sum_known(counts)
+    aside = mapping(run.metric("prepare", "set_aside"))
+    for rule, entry in aside.items():
+        yield "prepare", "quarantine", rule.replace("_", " "), number(mapping(entry).get("count"))
     for method, measured in mapping(run.metric("clean")).items():
         if method in ("changes", "set_aside"):
             continue
         for what, value in mapping(measured).items():
-            counted = sum_known(map(number, value.values())) if isinstance(value, dict) else number(value)
-            if isinstance(counted, int):  # precision and the like are no counts; the table of repairs has them
+            if isinstance(value, dict) and what in BY_COLUMN:
+                value = sum_known(map(number, value.values()))
+            counted = number(value)
+            if isinstance(counted, int) and counted:  # precision and the like are no counts
                 yield "clean", method, what.replace("_", " "), counted

@@ -6,6 +6,7 @@ from hvdedge.report_tables import Column, ReportTable, over_runs
 from hvdedge.runs import Run, mapping, number, rows
 
 SECTION, OF, ORDER = "Data and repairs", "run", 53
+PRIVATE = "(private)"  # columns that clean.privacy treated, and whole rows where it treated any
 COLUMNS = (
     Column("stage", is_key=True),
     Column("kind", is_key=True),
@@ -30,13 +31,20 @@ def tabulate(records: Sequence[Run]) -> ReportTable:
 
 
 def _rows(run: Run) -> Iterator[tuple]:
+    secret = {*mapping(run.metric("clean", "privacy", "changed")), *_texts(run.metric("clean", "privacy", "dropped"))}
     for stage in ("prepare", "clean"):
         for log in ("changes", "set_aside"):
             for kind, entry in mapping(run.metric(stage, log)).items():
                 count = number(mapping(entry).get("count"))
                 for example in rows(mapping(entry).get("examples")):
-                    where = f"{example.get('file')}:{example.get('line')}"
+                    where, name = f"{example.get('file')}:{example.get('line')}", example.get("column")
                     before = example.get("text") if log == "set_aside" else example.get("before")
                     after = "set aside" if log == "set_aside" else example.get("after")
-                    yield stage, kind.replace("_", " "), count, where, example.get("column"), before, after
+                    if secret and stage == "prepare" and (name in secret or name is None):
+                        before, after = PRIVATE, PRIVATE
+                    yield stage, kind.replace("_", " "), count, where, name, before, after
                     count = None
+
+
+def _texts(tree: object) -> list[str]:
+    return [text for text in tree if isinstance(text, str)] if isinstance(tree, list) else []
