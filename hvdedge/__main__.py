@@ -100,6 +100,10 @@ def run(
     ranks = machines.default_ranks if ranks is None else ranks
     machines.check_ranks(ranks)
     checked = config.read_pipeline(pipeline, changes, last)
+    if first and first not in checked.stages:
+        raise InputError(
+            f"--from: received {first!r}, allowed: {', '.join(checked.stages)}, as {pipeline} names no model"
+        )
     name = name or datetime.datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     results = results.absolute()
     folder = results / checked.case / name

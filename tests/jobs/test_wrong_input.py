@@ -111,11 +111,16 @@ def test_a_pipeline_of_ones_own_needs_no_section_for_stages_that_do_not_run(hvde
         'case = "shop"\n[prepare]\nreader = "csv"\nsource = "rows.csv"\n[clean.missing]\n'
     )
     words = ("run", tmp_path / "shop.toml", "--results", tmp_path / "results", "--run", "r", "--ranks", 2)
-    done = hvdedge(*words, "--to", "profile")
+    done = hvdedge(*words)
     assert done.status == 0, done.err
     profile = json.loads((tmp_path / "results" / "shop" / "r" / "data_profile.json").read_text())
     assert profile["columns"]["price"]["mean"] == pytest.approx((2.5 + 3.5 + 2.5) / 3)
-    one_line(hvdedge(*words), "train.model: received nothing, allowed: cnn; name one under [train]")
+    assert (tmp_path / "results" / "shop" / "r" / "report" / "index.html").exists()
+    shown = hvdedge("show", tmp_path / "results" / "shop" / "r" / "cleaned", "--csv")
+    assert shown.out.splitlines()[:2] == ['"order","price","_file","_line"', '1,2.5,"rows.csv",2']
+    one_line(hvdedge("show", tmp_path / "results", "--csv"), "--csv")
+    one_line(hvdedge(*words, "--to", "train"), "train.model: received nothing, allowed: cnn; name one under [train]")
+    one_line(hvdedge(*words, "--from", "train"), "--from", "allowed: prepare, clean, profile, report")
 
 
 def test_a_report_that_cannot_be_written_and_a_run_left_out_are_told(hvdedge, record, digits, tmp_path):
