@@ -388,7 +388,10 @@ def _sort(entries: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
 
 
 def _ordered(entries: np.ndarray) -> np.ndarray:
-    return entries[np.lexsort((entries["row"], entries["place"], entries["key"]))]
+    """Return entries, equal ones of which are in the order of their rows, sorted by key, place and row."""
+    if entries["place"].any():
+        return entries[np.lexsort((entries["place"], entries["key"]))]
+    return entries[np.argsort(entries["key"], kind="stable")]
 
 
 def _place(entries: np.ndarray, entry: np.void) -> int:

@@ -86,8 +86,9 @@ class Records:
         sizes = np.diff(np.searchsorted(numbers[order], starts))
         asked, sizes = exchange_runs(numbers[order], sizes, comm)
         answers = np.empty(len(asked), dtype)
+        asked -= starts[comm.rank]
         for name, part in self.cells.items():
-            answers[name] = part[asked - starts[comm.rank]]
+            answers[name] = part[asked]
         found, _ = exchange_runs(answers, sizes, comm)
         if (order[1:] > order[:-1]).all():
             return found
