@@ -74,7 +74,7 @@ class ColumnModel:
 
     def to_json(self) -> dict:
         """Return what JSON can hold, for another rank."""
-        return vars(self)
+        return {name: value for name, value in vars(self).items() if name not in ("kind", "_most_masked")}
 
     @classmethod
     def from_json(cls, value: dict) -> "ColumnModel":
@@ -89,7 +89,7 @@ class ColumnModel:
         """The share of empty cells."""
         return 1 - self.filled / self.cells if self.cells else 1.0
 
-    @property
+    @functools.cached_property
     def kind(self) -> str:
         """The kind that most filled cells have, "empty" where none is filled."""
         counts = Counter({kind: count for kind, count in self.kinds.items() if kind not in ("empty", "missing")})
@@ -98,7 +98,11 @@ class ColumnModel:
     @property
     def mask_share(self) -> float:
         """The share of filled cells that have the most frequent mask."""
-        return self._masks.most_common(1)[0][1] / self.filled if self.filled else 0.0
+        return self._most_masked / self.filled if self.filled else 0.0
+
+    @functools.cached_property
+    def _most_masked(self) -> int:
+        return max(self._masks.values(), default=0)
 
     def has_mask(self, cell: str) -> bool:
         """Tell whether some cell of the column has the mask of `cell`."""
@@ -133,7 +137,7 @@ class ColumnModel:
         if self.levels:
             score += 0.0 if text in self.levels else -2.0
         elif self._masks:
-            mask, most = mask_of(text), self._masks.most_common(1)[0][1]
+            mask, most = mask_of(text), self._most_masked
             regular = most / max(self.filled, 1)
             if regular > 0.2:  # else the masks of the column differ, as those of text do
                 score += max(math.log((self._masks[mask] + 0.1) / most), -4.0) * regular
