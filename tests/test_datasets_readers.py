@@ -52,6 +52,22 @@ def test_lines_that_are_no_object_are_set_aside(comm, workspace, lines):
     assert workspace.metrics["files"][0]["rows_quarantined"] == 2
 
 
+def test_numbers_that_are_none_are_missing_values_and_the_row_stays(comm, workspace, lines):
+    objects = [{"id": n, "x": n + 0.5, "tags": ["NaN", n]} for n in range(4)]
+    text = "\n".join(map(json.dumps, [*objects, {"id": 4, "x": float("nan"), "tags": [float("nan"), 'a "NaN']}]))
+    text += '\n{"id":5,"x":Infinity}\n{"id": 6, "x": -Infinity, "tags": "Infinity"}\n{"id": 7, "x": NaNa}\n'
+    table = json_lines.read(lines(text), comm)
+    assert rows(table)[3:] == [
+        (3, 3.5, '["NaN",3]'),
+        (4, None, '[null,"a \\"NaN"]'),
+        (5, None, None),
+        (6, None, "Infinity"),
+    ]
+    log = [tuple(row.values())[1:] for batch in workspace.changes for row in batch.to_pylist()]
+    assert log == [(6, "x", "Infinity", None, "not_finite"), (7, "x", "-Infinity", None, "not_finite")]
+    assert workspace.metrics["files"][0]["rows_quarantined"] == 1
+
+
 def test_keys_of_several_files_are_joined_by_name(comm, workspace, lines):
     table = json_lines.read(lines('{"a": 1, "b": "x"}\n', '{"b": "y", "c": 2}\n'), comm)
     assert table.columns == ["a", "b", "c"] and rows(table) == [(1, "x", None), (None, "y", 2)]

@@ -3,9 +3,11 @@
     {"id": 1, "who": {"name": "Ann"}, "tags": ["a", "b"]}   ->   id 1 | who.name Ann | tags ["a","b"]
 
 Columns stand in the order in which their keys come; a key that a line lacks is a missing value. A line that is no
-object is set aside.
+object is set aside. NaN and Infinity, which JSON lacks and many programs write, are values as in delimited text.
 """
 
+import contextlib
+import json
 from collections.abc import Iterator
 
 import msgspec
@@ -27,6 +29,8 @@ BLOCK_BYTES = 1 << 20
 MOST_LINE_BYTES = 1 << 23
 MOST_COLUMNS = 10_000
 WHOLE_LINES = Dialect("", "", "")
+NOT_FINITE = {"NaN": None, "Infinity": "Infinity", "-Infinity": "-Infinity"}
+DECODER = json.JSONDecoder(parse_constant=NOT_FINITE.get)
 
 
 def read(
@@ -117,11 +121,18 @@ def _lines(file: TextFile, piece: Piece, source: Source) -> Iterator[tuple[int, 
         for number, line in enumerate(lines, start=block.first_line):
             if not line.strip():
                 continue
-            try:
-                value = msgspec.json.decode(line)
-            except (msgspec.DecodeError, RecursionError):
-                value = None
-            yield number, line.decode("utf-8", "replace"), value if isinstance(value, dict) else None
+            yield number, line.decode("utf-8", "replace"), _object(line)
+
+
+def _object(line: bytes) -> dict | None:
+    """Return the object that a line is, or None; NaN is null, and Infinity text, which no number column takes."""
+    value = None
+    with contextlib.suppress(ValueError, RecursionError):
+        try:
+            value = msgspec.json.decode(line)
+        except msgspec.DecodeError:  # Python's own reader is slower, but knows them
+            value = msgspec.json.decode(json.dumps(DECODER.decode(line.decode())))
+    return value if isinstance(value, dict) else None
 
 
 def _keys(file: TextFile, piece: Piece, source: Source) -> tuple[list[str], int]:
