@@ -12,7 +12,7 @@ is much quicker than reading it as a table.
 import io
 import pathlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from mpi4py import MPI
 
@@ -33,7 +33,7 @@ class TextFile:
 
     Attributes:
         size: the bytes of its text, unpacked, as UTF-8 where the encoding is wide.
-        survey: what they hold.
+        survey: what they hold; nothing is broken where the encoding gives each byte a meaning.
     """
 
     content: Content
@@ -124,6 +124,8 @@ def open_all(
         except InputError as error:
             errors[number] = str(error)
             continue
+        if not encoding.is_utf:
+            total = replace(total, broken=0, broken_lines=0)
         files[number] = TextFile(content, encoding, good[number]["size"], total)
     mine = [
         Piece(piece.number, piece.start, piece.stop, before[piece.number, piece.start] + 1, piece.is_last)

@@ -36,6 +36,7 @@ def opened(tmp_path, comm, content: bytes):
 def test_the_encoding_is_found_and_gives_the_text_back(tmp_path, comm, text, codec, name):
     file, read = opened(tmp_path, comm, text.encode(codec))
     assert file.encoding.name == name and read == text
+    assert file.survey.broken == file.survey.broken_lines == 0
 
 
 def test_a_utf8_file_with_broken_lines_stays_utf8_and_says_so(tmp_path, comm):
@@ -43,6 +44,12 @@ def test_a_utf8_file_with_broken_lines_stays_utf8_and_says_so(tmp_path, comm):
     file, read = opened(tmp_path, comm, good.encode() + b"M\xfcnchen,\x93,x\n1,2,3\ncaf\xe9,,\n")
     assert (file.encoding.name, file.survey.broken, file.survey.broken_lines) == ("utf-8", 3, 2)
     assert read == good + "München,“,x\n1,2,3\ncafé,,\n"
+
+
+def test_many_broken_lines_are_counted_each_once(tmp_path, comm):
+    content = "Äpfel,Öl,Übung\n".encode() * 2000 + b"caf\xe9,\xe4\xf6\xfc\n" * 600
+    survey = opened(tmp_path, comm, content)[0].survey
+    assert (survey.broken, survey.broken_lines) == (2400, 600)
 
 
 def test_an_encoding_far_behind_the_beginning_counts(tmp_path, comm):

@@ -80,6 +80,11 @@ class Encoding:
         """Whether a character takes several bytes, ASCII too, so that bytes are no text until decoded."""
         return self.name.startswith(("utf-16", "utf-32"))
 
+    @property
+    def is_utf(self) -> bool:
+        """Whether bytes can be broken; those of Windows-1252 and Latin-1 each mean a character."""
+        return self.name.startswith("utf")
+
     def to_utf8(self, data: bytes) -> bytes:
         """Return bytes of whole lines as UTF-8, broken lines read as Windows-1252, without NULs and byte order marks.
 
@@ -173,9 +178,8 @@ def _count(result: Survey, data: bytes) -> None:
         broken = 0
     except UnicodeDecodeError:
         text = data.decode("utf-8", "surrogateescape")
-        places = [match.start() for match in ESCAPED.finditer(text)]
-        broken = len(places)
-        result.broken_lines += len({text.count("\n", 0, place) for place in places[:1000]}) if broken < 1000 else broken
+        broken = len(ESCAPED.findall(text))
+        result.broken_lines += sum(map(bool, map(ESCAPED.search, text.split("\n"))))
     result.broken += broken
     result.wide += len(text) - len(text.encode("ascii", "ignore")) - broken
 
