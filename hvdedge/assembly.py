@@ -4,6 +4,7 @@ Each rank brings pieces: what it read of a file, as text, with the evidence for 
 joined by the names of their columns, types decided by the sums of the evidence; then each rank converts its cells.
 """
 
+import pathlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -94,8 +95,8 @@ def assemble(
 ) -> Table:
     """Collective. Return the rows of this rank's pieces as one table with the columns of all files.
 
-    Sets `workspace.metrics`: `files` and `columns`. Each cell that was changed is logged; a cell that does not fit its
-    column's type goes to the quarantine, too.
+    Sets `workspace.metrics`: `files` and `columns`. A file without rows gives no columns, unless none has rows. Each
+    cell that was changed is logged; a cell that does not fit its column's type goes to the quarantine, too.
 
     Args:
         types: False keeps each cell as the text that it is.
@@ -105,6 +106,11 @@ def assemble(
     """
     workspace = source.workspace
     files = _files(pieces, comm)
+    empty = [number for number, file in files.items() if not file.metrics["rows"]]
+    if len(empty) == len(files):
+        empty = []  # a table of columns alone
+    without_rows = [_without_rows(files.pop(number), source.paths[number]) for number in empty]
+    pieces = [piece for piece in pieces if piece.number in files]
     columns, places = _join(list(files.values()))
     by_number = dict(zip(files, places, strict=True))
     plans = [Plan(None) for _ in columns]
@@ -120,11 +126,25 @@ def assemble(
     comm.Allreduce(MPI.IN_PLACE, converter.changed, op=MPI.SUM)
     workspace.metrics["files"] = [file.metrics for file in files.values()]
     workspace.metrics["columns"] = {
-        name: {"type": plan.type.name if plan.type else "text", "missing": int(empty), "changed": int(changed)}
+        name: {"type": plan.type.name if plan.type else "text", "missing": int(absent), "changed": int(changed)}
         | _told(plan)
-        for name, plan, empty, changed in zip(columns, plans, converter.missing, converter.changed, strict=True)
+        for name, plan, absent, changed in zip(columns, plans, converter.missing, converter.changed, strict=True)
     }
+    tell_left_out(without_rows, workspace)
     return table
+
+
+def tell_left_out(entries: Iterable[dict], workspace: Workspace) -> None:
+    """Tell of files that are no part of the table: in `metrics.files`, by `file`, `error` and what else is known."""
+    for entry in entries:
+        workspace.metrics["files"].append(entry)
+        workspace.events.append({"what": "file_left_out", "file": entry["file"], "error": entry["error"]})
+
+
+def _without_rows(file: "_File", path: pathlib.Path) -> dict:
+    names = ", ".join((file.names or [])[:4])
+    what = f"a file without rows below the names {names}" if names else "a file without rows"
+    return {**file.metrics, "error": f"{path}: received {what}, expected some; its columns are left out"}
 
 
 def _told(plan: Plan) -> dict:

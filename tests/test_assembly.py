@@ -152,7 +152,7 @@ def test_a_number_can_spell_a_missing_value(workspace, comm):
         one = Piece.empty(0, ["n", "day"], 2, workspace, ("-99", "1900-01-01"))
         days = pa.array([f"{2000 + n % 20}-01-0{n % 9 + 1}" for n in range(count - 1)] + ["1900-01-01"])
         one.add(pa.record_batch([pa.array(values), days, pa.array(range(count))], schema=one.cells.schema))
-        one.metrics = {"file": "a"}
+        one.metrics = {"file": "a", "rows": count}
         table = assemble([one], Source((), workspace), comm, types=True, missing=("-99", "1900-01-01")).to_arrow()
         assert (table["n"].null_count, table["day"].null_count) == (1, 1)
         assert workspace.metrics["columns"]["n"] == {"type": "integer", "missing": 1, "changed": 1}
@@ -189,6 +189,16 @@ def test_files_are_joined_and_what_one_leaves_open_another_settles(workspace, co
     assert table["more"].to_pylist() == [None, None, None, "z"]
     first, second = workspace.metrics["files"]
     assert first == {"file": "file_0.csv", "rows": 3, "header_rows": 1} and second["file"] == "file_2.csv"
+
+
+def test_a_file_without_rows_gives_no_columns_and_is_told(workspace, comm):
+    pieces = [piece(workspace, 0, [["1", "2"]], ["n"]), piece(workspace, 1, [[]], ["readme"])]
+    source = Source((pathlib.Path("a.csv"), pathlib.Path("notes.txt")), workspace)
+    table = assemble(pieces, source, comm, types=True, missing=SPELLINGS)
+    assert table.columns == ["n"]
+    error = "notes.txt: received a file without rows below the names readme, expected some; its columns are left out"
+    assert [file.get("error") for file in workspace.metrics["files"]] == [None, error]
+    assert workspace.events == [{"what": "file_left_out", "file": "file_1.csv", "error": error}]
 
 
 def test_cells_are_moved_to_scratch_and_go_when_they_are_converted(workspace, comm):

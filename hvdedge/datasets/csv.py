@@ -130,15 +130,14 @@ def read(
     seen = {number for part in quoted for number in part}
     parts = [reader.part(is_quoted=reader.piece.number in seen) for reader in readers]
     table = assembly.assemble(parts, source, comm, types=types, missing=missing, formats=formats, sentinels=sentinels)
-    left_out = [{"file": source.name(source.paths[number]), "error": error} for number, error in errors.items()]
     for file in source.workspace.metrics["files"]:
         if file["other_tables"]:
             tables = ", ".join(
                 f"{table['rows']} rows from record {table['first'] + 1} on" for table in file["other_tables"]
             )
             source.workspace.events.append({"what": "other_tables_left_out", "file": file["file"], "tables": tables})
-    source.workspace.metrics["files"] += left_out
-    source.workspace.events += [{"what": "file_left_out", **entry} for entry in left_out]
+    left_out = [{"file": source.name(source.paths[number]), "error": error} for number, error in errors.items()]
+    assembly.tell_left_out(left_out, source.workspace)
     return table
 
 
