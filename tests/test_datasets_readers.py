@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hvdedge.datasets import json_lines, parquet
+from hvdedge.datasets import csv, json_lines, parquet
 from hvdedge.errors import InputError, RankError
 from hvdedge.workspace import Source
 
@@ -71,6 +71,25 @@ def test_numbers_that_are_none_are_missing_values_and_the_row_stays(comm, worksp
 def test_keys_of_several_files_are_joined_by_name(comm, workspace, lines):
     table = json_lines.read(lines('{"a": 1, "b": "x"}\n', '{"b": "y", "c": 2}\n'), comm)
     assert table.columns == ["a", "b", "c"] and rows(table) == [(1, "x", None), (None, "y", 2)]
+
+
+def test_a_file_named_again_is_read_once_and_told(comm, workspace, lines, tmp_path):
+    (first, second) = lines('{"a": 1}\n', '{"a": 1}\n').paths
+    (tmp_path / "link").symlink_to(first)
+    (tmp_path / "hard").hardlink_to(second)
+    again = (first, second, first, tmp_path / "link", tmp_path / "hard")
+    assert rows(json_lines.read(Source(again, workspace), comm)) == [(1,), (1,)]
+    assert [file["file"] for file in workspace.metrics["files"]] == ["0.jsonl", "1.jsonl"]
+    told = [("0.jsonl", first), ("0.jsonl", tmp_path / "link"), ("1.jsonl", tmp_path / "hard")]
+    assert workspace.events == [
+        {"what": "file_read_once", "file": name, "named_again": str(path)} for name, path in told
+    ]
+
+
+@pytest.mark.parametrize("reader", [csv, json_lines, parquet])
+def test_no_files_are_one_clear_line(comm, workspace, reader):
+    with pytest.raises(InputError, match="prepare.source: received no files"):
+        reader.read(Source((), workspace), comm)
 
 
 def test_a_file_without_objects_is_one_clear_line(comm, lines):

@@ -29,6 +29,7 @@ from hvdedge.errors import InputError
 from hvdedge.options import Positive
 from hvdedge.parallel import agree, allgather_json
 from hvdedge.record_blocks import Block, Blocks, even_end, find_start, line_ends
+from hvdedge.sources import each_once
 from hvdedge.spool import Spool
 from hvdedge.structure import dialect as dialect_
 from hvdedge.structure import layout as layout_
@@ -106,8 +107,7 @@ def read(
     Raises:
         RankError: on every rank, where no file holds a table, or one cannot be read to its end.
     """
-    if not source.paths:
-        raise InputError("prepare.source: received no files, expected at least one; name a file, a folder or a pattern")
+    source = each_once(source, comm)
     files, pieces, errors = open_all(source.paths, unpack_ratio, comm)
     plans, found = _plan(files, pieces, header, names, widths, comm)
     errors |= found

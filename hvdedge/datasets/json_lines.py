@@ -21,6 +21,7 @@ from hvdedge.errors import InputError
 from hvdedge.options import Positive
 from hvdedge.parallel import agree, allgather_json
 from hvdedge.record_blocks import Blocks
+from hvdedge.sources import each_once
 from hvdedge.tables import Table
 from hvdedge.text_files import Piece, TextFile, open_all
 from hvdedge.workspace import Source
@@ -77,8 +78,7 @@ def read(
     Raises:
         RankError: on every rank, where a file holds no object, or too many different keys.
     """
-    if not source.paths:
-        raise InputError("prepare.source: received no files, expected at least one; name a file, a folder or a pattern")
+    source = each_once(source, comm)
     files, pieces, errors = open_all(source.paths, unpack_ratio, comm)
     if errors:
         raise InputError(next(iter(errors.values())))

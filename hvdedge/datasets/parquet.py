@@ -10,6 +10,7 @@ from mpi4py import MPI
 from hvdedge.columns import kind
 from hvdedge.errors import InputError, one_line
 from hvdedge.parallel import agree, allgather_json, bcast_json, block
+from hvdedge.sources import each_once
 from hvdedge.tables import BATCH_ROWS, ORIGIN, Table
 from hvdedge.workspace import Source
 
@@ -24,8 +25,7 @@ def read(source: Source, comm: MPI.Intracomm) -> Table:
     Raises:
         RankError: on every rank, where a file cannot be read or is not Parquet.
     """
-    if not source.paths:
-        raise InputError("prepare.source: received no files, expected at least one; name a file, a folder or a pattern")
+    source = each_once(source, comm)
     mine: dict[int, int] = {}
     with agree(comm):
         for number in range(comm.rank, len(source.paths), comm.size):
