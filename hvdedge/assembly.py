@@ -1,7 +1,8 @@
 """From cells of text, as readers find them, to one typed table: columns joined, types agreed on over all ranks.
 
 Each rank brings pieces: what it read of a file, as text, with the evidence for the types of its columns. Files are
-joined by the names of their columns, types decided by the sums of the evidence; then each rank converts its cells.
+joined by the names of their columns, then by what these hold (joining), types decided by the sums of the evidence; then
+each rank converts its cells.
 """
 
 import pathlib
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
+from hvdedge import joining
 from hvdedge.conversion import RULES, TYPE, Plan, convert
 from hvdedge.evidence import Evidence, is_measured, without
 from hvdedge.parallel import agree, allgather_json
@@ -30,6 +32,8 @@ from hvdedge.tables import ORIGIN, Table
 from hvdedge.workspace import Source, Workspace
 
 LEAST_FIT = 0.8  # of the columns of the same kind, where a file is joined by position
+SAMPLE_LINES = 1000  # of a file, whose cells tell where another has the same column
+SAMPLE_CHARS = 100  # of a cell
 
 
 @dataclass
@@ -111,8 +115,12 @@ def assemble(
         empty = []  # a table of columns alone
     without_rows = [_without_rows(files.pop(number), source.paths[number]) for number in empty]
     pieces = [piece for piece in pieces if piece.number in files]
-    columns, places = _join(list(files.values()))
-    by_number = dict(zip(files, places, strict=True))
+    joined = _join(files, pieces, source, comm)
+    columns = [column.names[0] for column in joined]
+    by_number = {number: [0] * file.width for number, file in files.items()}
+    for place, column in enumerate(joined):
+        for number, at in column.at.items():
+            by_number[number][at] = place
     plans = [Plan(None) for _ in columns]
     if types:
         plans = _plan(files, len(columns), by_number, pieces, _folded(missing), formats, comm)
@@ -193,35 +201,53 @@ def _files(pieces: list[Piece], comm: MPI.Intracomm) -> dict[int, _File]:
     return dict(sorted(files.items()))
 
 
-def _join(files: list[_File]) -> tuple[list[str], list[list[int]]]:
-    """Return the columns' names, and for each file the place of each of its columns among them.
+def _join(files: dict[int, _File], pieces: list[Piece], source: Source, comm: MPI.Intracomm) -> list[joining.Column]:
+    """Collective. Return the columns of the table; what was joined by other than its name is told in events.
 
-    Names are the same where only case and blanks differ. A file without names takes those of the first file that is
-    as wide and has columns of the same kinds; where there is none, its columns are column_0, column_1, ...
+    A file without names takes those of the first file that is as wide and has columns of the same kinds; where there is
+    none, its columns are column_0, column_1, ...
     """
-    columns: list[str] = []
-    known: dict[str, int] = {}
-    places: list[list[int]] = [[] for _ in files]
-
-    def add(number: int, names: Iterable[str]) -> None:
-        for name in names:
-            folded = " ".join(name.split()).casefold()
-            if folded not in known:
-                known[folded] = len(columns)
-                columns.append(name)
-            places[number].append(known[folded])
-
-    named = [number for number, file in enumerate(files) if file.names is not None]
-    for number in named:
-        add(number, _unique_names(files[number].names or []))
-    for number, file in enumerate(files):
+    names = {number: _unique_names(file.names) for number, file in files.items() if file.names is not None}
+    named = list(names)
+    for number, file in files.items():
         if file.names is None:
             like = next((other for other in named if _look_alike(files[other], file)), None)
-            if like is None:
-                add(number, [f"column_{place}" for place in range(file.width)])
-            else:
-                places[number] = places[like]
-    return columns, places
+            names[number] = _unique_names([""] * file.width) if like is None else names[like]
+    columns, spelled = joining.by_name(names)
+    wanted = [column.first for column in joining.to_compare(columns, len(files))]
+    alike: list[joining.Column] = []
+    if wanted:
+        columns, alike = joining.by_content(columns, _samples(pieces, wanted, comm))
+    for by, joined in (("name", spelled), ("content", alike)):
+        if joined:
+            told = ", ".join(" = ".join(column.names) for column in joined)
+            source.workspace.events.append({"what": "columns_joined", "by": by, "columns": told})
+    groups = joining.apart(columns, list(files))
+    if len(groups) > 1:
+        told = "; ".join(", ".join(files[number].metrics["file"] for number in group) for group in groups)
+        source.workspace.events.append({"what": "no_column_in_common", "files": told})
+    return columns
+
+
+def _samples(
+    pieces: list[Piece], wanted: list[tuple[int, int]], comm: MPI.Intracomm
+) -> dict[tuple[int, int], list[str]]:
+    """Collective. Return the cells of some columns, (file, place), in the first lines of their files."""
+    found: list[list] = []
+    with agree(comm):
+        for piece in pieces:
+            places = [place for number, place in wanted if number == piece.number]
+            for batch in piece.cells if places else ():
+                is_first = pc.less_equal(batch.column(batch.num_columns - 1), SAMPLE_LINES)
+                for place in places:
+                    cells = batch.column(place).filter(is_first).drop_null()
+                    found.append([piece.number, place, pc.utf8_slice_codeunits(cells, 0, SAMPLE_CHARS).to_pylist()])
+                if not pc.all(is_first).as_py():
+                    break
+    samples: dict[tuple[int, int], list[str]] = {column: [] for column in wanted}
+    for number, place, cells in [entry for part in allgather_json(found, comm) for entry in part]:
+        samples[number, place] += cells
+    return samples
 
 
 def _unique_names(names: Iterable[str]) -> list[str]:
@@ -234,10 +260,10 @@ def _unique_names(names: Iterable[str]) -> list[str]:
     for place, name in enumerate(names):
         base = name or f"column_{place}"
         found, number = base, 1
-        while " ".join(found.split()).casefold() in seen:
+        while joining.folded(found) in seen:
             number += 1
             found = f"{base}_{number}"
-        seen.add(" ".join(found.split()).casefold())
+        seen.add(joining.folded(found))
         result.append(found)
     return result
 

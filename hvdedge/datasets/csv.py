@@ -88,10 +88,10 @@ def read(
 ) -> Table:
     """Collective. Read delimited text files as one table, with their structure and types repaired.
 
-    Columns are joined by name, in the order of the first file; a file without a header is joined by position where its
-    columns look like those of a file that has one. What was changed is in `workspace.changes`, what is no row of the
-    table in `workspace.quarantine`: see docs/prepare.md. Where several files are read, one that holds no table is
-    told in `metrics.files` and left out.
+    Columns are joined by name and content, in the order of the first file; a file without a header is joined by
+    position where its columns look like those of a file that has one. What was changed is in `workspace.changes`, what
+    is no row of the table in `workspace.quarantine`: see docs/prepare.md. Where several files are read, one that holds
+    no table is told in `metrics.files` and left out.
 
     Args:
         header: whether the files begin with the columns' names; "auto" decides for each file.

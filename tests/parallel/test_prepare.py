@@ -23,14 +23,14 @@ try:
 except InputError as error:
     print(json.dumps(["error", str(error), True]))
     sys.exit()
-assert len(set(map(json.dumps, allgather_json(work.metrics, comm)))) == 1
+assert len(set(map(json.dumps, allgather_json([work.metrics, work.events], comm)))) == 1
 everything = gather_table(table.to_arrow(), comm).combine_chunks()
 def log(batches, schema):
     rows = gather_table(pa.Table.from_batches(batches, schema), comm).to_pylist()
     return sorted(map(json.dumps, rows))
 logs = log(work.changes, CHANGES), log(work.quarantine, QUARANTINE)
 digest = hashlib.sha256(repr(everything.to_pydict()).encode()).hexdigest()
-print(json.dumps([digest, everything.num_rows, str(everything.schema), work.metrics, logs]))
+print(json.dumps([digest, everything.num_rows, str(everything.schema), work.metrics, logs, work.events]))
 """
 
 
@@ -71,6 +71,24 @@ def test_files_of_all_kinds_are_the_same_on_any_number_of_ranks(mpirun, tmp_path
     assert one[1] == 300 + 3000 + 2 + 2 and len(one[4][1]) == 2  # a note above the header, a row too long
     for ranks in (2, 3, 4, 7):
         assert results(mpirun, ranks, tmp_path / str(ranks), memory, *files) == one
+
+
+def test_columns_are_joined_by_name_and_content_on_any_number_of_ranks(mpirun, tmp_path):
+    heads = ["id,email,day,text", "ID;E-Mail;Datum;Text", "unit,why"]
+    rows = [f"{n},p{n}@web.de,2024-01-{n % 28 + 1:02d},{'long ' * (n % 70)}" for n in range(30_000)]
+    paths = [tmp_path / f"{number}.csv" for number in range(3)]
+    paths[0].write_text("\n".join([heads[0], *rows]))
+    paths[1].write_text("\n".join([heads[1], *rows[:4000]]).replace(",", ";"))
+    paths[2].write_text("\n".join([heads[2], *["kg,so", "m,so"] * 9]))
+    one = results(mpirun, 1, tmp_path / "1", 64_000_000, *paths, paths[0])
+    assert [event["what"] for event in one[5]] == [
+        "file_read_once",
+        *["columns_joined"] * 2,
+        "no_column_in_common",
+    ]
+    assert [event["columns"] for event in one[5][1:3]] == ["id = ID, email = E-Mail, text = Text", "day = Datum"]
+    for ranks in (2, 4):
+        assert results(mpirun, ranks, tmp_path / str(ranks), 64_000_000, *paths, paths[0]) == one
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
