@@ -2,12 +2,14 @@
 
 The table is as wide as most of its rows. It begins with the first row that is about as full as those; what stands
 before is a preamble. Leading rows that are words where the column below holds numbers or dates are the header; where
-all columns are words, the first row is one unless it looks like the rows below.
+all columns are words, the first row is one unless it looks like the rows below. A name above several columns belongs to
+each of them.
 """
 
 import itertools
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,17 +51,21 @@ def find_header(rows: list[list[str]], header: Literal["auto"] | bool = "auto", 
     if start and _names_all_but_first(rows[start - 1], width):
         start -= 1
         rows[start] = ["", *rows[start]]
+    if start and _spans([row for row in rows[start - 1 :] if len(row) == width and any(row)]):
+        start -= 1
     body = [row for row in rows[start:] if len(row) == width and any(row)]
     header_rows = 0 if header is False or not body else _header_rows(body, header is True)
     # rows of another width inside the header would shift the count, so they end it
     while any(len(row) != width for row in rows[start : start + header_rows]):
         header_rows -= 1
-    names = None
+    names: tuple[str, ...] | None = None
     if header_rows:
         while start and _groups(rows[start - 1], width):
             start, header_rows = start - 1, header_rows + 1
-        parts = zip(*rows[start : start + header_rows], strict=True)
-        names = tuple(" ".join(" ".join(part).split()) for part in parts)
+        *upper, names = [tuple(" ".join(cell.split()) for cell in row) for row in rows[start : start + header_rows]]
+        for row in reversed(upper):
+            spread = _under(_spread(row, names), names)
+            names = spread if len(set(spread)) == len(names) else _under(row, names)
     elif start and header is not False:
         names = _mended(rows[start - 1], {width, row_width})
         if names:
@@ -124,6 +130,37 @@ def _groups(row: list[str], width: int) -> bool:
     return len(row) == width and len(cells) > 1 and not any(VALUE.fullmatch(cell) for cell in cells)
 
 
+def _spans(body: list[list[str]]) -> bool:
+    """Tell whether the first row names groups of columns, as merged cells are exported: once, above their first column.
+
+    Under it the names of columns come again, above values, and are different only together with their groups.
+    """
+    if len(body) < 3:
+        return False
+    upper, names = ([cell.strip() for cell in row] for row in body[:2])
+    again = [place for place, name in enumerate(names) if names.count(name) > 1]
+    columns = list(zip(*body[2:BODY_ROWS], strict=True))
+    return (
+        bool(again)
+        and all(names[place] and _holds_values(columns[place]) for place in again)
+        and not any(VALUE.fullmatch(name) and not YEAR.fullmatch(name) for name in names)
+        and len(set(_under(_spread(upper, names), names))) == len(names)
+    )
+
+
+def _spread(upper: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the cells of `upper` with gaps filled from the left, the last one as far as names come again."""
+    last = max((place for place, name in enumerate(names) if name and name in names[:place]), default=0)
+    spread = list(upper)
+    for place in range(1, last + 1):
+        spread[place] = spread[place] or spread[place - 1]
+    return tuple(spread)
+
+
+def _under(upper: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(" ".join(filter(None, pair)) for pair in zip(upper, names, strict=True))
+
+
 def _is_comment(row: list[str], rows: list[list[str]], place: int) -> bool:
     """Tell whether a row of a one-column file is one of the comments at its top."""
     return len(row) == 1 and row[0].lstrip().startswith("#") and place + 1 < len(rows)
@@ -131,6 +168,8 @@ def _is_comment(row: list[str], rows: list[list[str]], place: int) -> bool:
 
 def _header_rows(body: list[list[str]], known: bool) -> int:
     """Return how many of the first rows are header; `known`: at least one is."""
+    if _spans(body):
+        return 1 + _header_rows(body[1:], True)
     columns = list(zip(*body[1:BODY_ROWS], strict=True))
     values = [place for place, cells in enumerate(columns) if _holds_values(cells[-len(cells) * 3 // 4 :])]
     if values:

@@ -86,6 +86,47 @@ def test_the_header_is_found(lines, preamble_rows, header_rows, names):
     assert whole.first == preamble_rows + header_rows
 
 
+VALUES = ["DE,1.5,2,3,4", "FR,2,3,4,5", "IT,3,4,5,6"]
+SPANNED = ("Land", "2022 Sales", "2022 Costs", "2023 Sales", "2023 Costs")
+
+
+@pytest.mark.parametrize(
+    ("lines", "preamble_rows", "names"),
+    [
+        ([",2022,,2023,", "Land,Sales,Costs,Sales,Costs"], 0, SPANNED),
+        (["a report", "", ",2022,,2023,", "Land,Sales,Costs,Sales,Costs"], 2, SPANNED),
+        (["Land,2022,,2023,", ",Sales,Costs,Sales,Costs"], 0, SPANNED),
+        ([",2022,2022,2023,2023", "Land,Sales,Costs,Sales,Costs"], 0, SPANNED),
+        (
+            [",North,,South,", "Land,2022,2023,2022,2023"],
+            0,
+            ("Land", *["North 2022", "North 2023", "South 2022", "South 2023"]),
+        ),
+        ([",Q1,,,Q2", "Land,Sales,Costs,Rate,Sales"], 0, ("Land", "Q1 Sales", "Q1 Costs", "Q1 Rate", "Q2 Sales")),
+        ([",Q1,Q2,,", "Land,Sales,Sales,Costs,Note"], 0, ("Land", "Q1 Sales", "Q2 Sales", "Costs", "Note")),
+    ],
+)
+def test_a_name_above_several_columns_belongs_to_each(lines, preamble_rows, names):
+    rows = cells(*lines, *VALUES)
+    found = header.repair(rows)
+    assert (found.preamble_rows, found.header_rows, found.names) == (preamble_rows, 2, names)
+    assert layout.repair(rows).first == preamble_rows + 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "preamble_rows", "header_rows"),
+    [
+        (["Sales of 2022,,,,", "Land,Sales,Costs,Sales,Costs", *VALUES], 1, 1),
+        (["Land,a,b,a,b", *VALUES], 0, 1),
+        (["A,yes,,no,", "B,yes,no,yes,no", "C,no,no,yes,no", "D,yes,no,no,yes"], 0, 0),
+        ([",1,,2,", "A,5,6,5,6", *VALUES], 1, 0),
+    ],
+)
+def test_what_only_looks_like_names_of_groups_is_none(lines, preamble_rows, header_rows):
+    found = header.repair(cells(*lines))
+    assert (found.preamble_rows, found.header_rows) == (preamble_rows, header_rows)
+
+
 def test_a_known_header_is_not_guessed():
     rows = [["2019", "2020"], ["1", "2"], ["3", "4"]]
     assert header.repair(rows).names is None
