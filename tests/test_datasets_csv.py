@@ -247,6 +247,8 @@ def test_rows_and_lines_are_as_python_reads_them(comm, workspace, files, cells, 
         ("", "an empty file"),
         ("\n\n \n", "only empty lines"),
         (bytes(range(256)) * 20, "binary data"),
+        ('[\n {\n  "id": 1\n },\n {\n  "id": 2\n }\n]\n', 'JSON; set prepare.reader = "json_lines"'),
+        ('{"id": 1, "a": 2}\n{"id": 2, "a": 3}\n', 'JSON; set prepare.reader = "json_lines"'),
         ("<!DOCTYPE html><html><body>404</body></html>\n", "a web page"),
         (
             "This is a letter and no table.\nIt goes on for some lines, as letters do\nGood bye\n",

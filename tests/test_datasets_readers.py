@@ -73,6 +73,30 @@ def test_keys_of_several_files_are_joined_by_name(comm, workspace, lines):
     assert table.columns == ["a", "b", "c"] and rows(table) == [(1, "x", None), (None, "y", 2)]
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_file_may_be_one_list_of_objects(comm, workspace, tmp_path, indent, encoding):
+    objects = [{"id": n, "who": {"name": "Zoë – x"}, "x": float("nan") if n == 3 else n / 2} for n in range(5)]
+    (tmp_path / "a.json").write_text(json.dumps(objects, indent=indent, ensure_ascii=False), encoding=encoding)
+    document = {"next": None, "data": [*objects, 7]}
+    (tmp_path / "b.json").write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding=encoding)
+    table = json_lines.read(Source((tmp_path / "a.json", tmp_path / "b.json"), workspace), comm)
+    assert rows(table) == [(n, "Zoë – x", None if n == 3 else n / 2) for n in range(5)] * 2
+    assert table.to_arrow()["_line"].to_pylist()[:5] == ([1] * 5 if indent is None else [2 + 7 * n for n in range(5)])
+    (batch,) = workspace.quarantine
+    assert [(row["_line"], row["text"], row["rule"]) for row in batch.to_pylist()] == [
+        (2, '"next": null', "no_object"),
+        (39, "7", "no_object"),
+    ]
+
+
+def test_of_several_files_one_without_objects_is_told_and_left_out(comm, workspace, lines):
+    table = json_lines.read(lines('{"a": 1}\n', "note\n", '[{"a": 2}, {"a": ', ""), comm)
+    assert rows(table) == [(1,)]
+    told = [event["file"] for event in workspace.events if event["what"] == "file_left_out"]
+    assert told == ["1.jsonl", "2.jsonl", "3.jsonl"]
+
+
 def test_a_file_named_again_is_read_once_and_told(comm, workspace, lines, tmp_path):
     (first, second) = lines('{"a": 1}\n', '{"a": 1}\n').paths
     (tmp_path / "link").symlink_to(first)

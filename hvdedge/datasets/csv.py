@@ -10,6 +10,7 @@ where one is astray; rows of the wrong width are repaired one by one.
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -48,6 +49,7 @@ MOST_CELL_BYTES = 1 << 23
 WEAK_DELIMITERS = " :=*~&."  # that stand in prose, too
 PROSE_WORDS = 4
 LEAST_REGULAR = 0.6  # of the rows as wide as the table, where only a weak delimiter parts them
+JSON = re.compile(r'[\s\ufeff]*(\{\s*["}]|\[\s*\{)')
 USUAL = Dialect(",", '"', '"')
 ARROW_MARK = "\x1f"  # for a delimiter that Arrow cannot take
 
@@ -322,8 +324,8 @@ def _check_table(
     start = sample.lstrip()[:14].lower()
     if start.startswith(("<!doctype html", "<html", "<?xml", "<head")):
         what = "a web page"
-    elif start.startswith(("{", "[{")) and sample.rstrip().endswith(("}", "]")) and not told:
-        what = 'JSON; set prepare.reader = "json_lines" for one object a line'
+    elif JSON.match(sample) and sample.rstrip().endswith(("}", "]", "{", "[", ",")) and not told:
+        what = 'JSON; set prepare.reader = "json_lines"'
     elif not filled or (is_loose and not told):
         what = "text without a table"
     elif layout.width == 1 and is_prose and not told:

@@ -1,11 +1,14 @@
 """JSON lines: one object a line, each file read by all ranks in parts; values become cells of text, typed by evidence.
 
+A file that is one list of objects is read, too, by one rank (json_documents).
+
     {"id": 1, "who": {"name": "Ann"}, "tags": ["a", "b"]}   ->   id 1 | who.name Ann | tags ["a","b"]
 
 Columns stand in the order in which their keys come; a key that a line lacks is a missing value. A line that is no
 object is set aside. NaN and Infinity, which JSON lacks and many programs write, are values as in delimited text.
 """
 
+import codecs
 import contextlib
 import json
 from collections.abc import Iterator
@@ -18,6 +21,7 @@ from mpi4py import MPI
 from hvdedge import assembly
 from hvdedge.delimited import Dialect
 from hvdedge.errors import InputError
+from hvdedge.json_documents import is_document, items
 from hvdedge.options import Positive
 from hvdedge.parallel import agree, allgather_json
 from hvdedge.record_blocks import Blocks
@@ -27,6 +31,7 @@ from hvdedge.text_files import Piece, TextFile, open_all
 from hvdedge.workspace import Source
 
 BLOCK_BYTES = 1 << 20
+HEAD_BYTES = 1 << 16
 MOST_LINE_BYTES = 1 << 23
 MOST_COLUMNS = 10_000
 WHOLE_LINES = Dialect("", "", "")
@@ -65,7 +70,9 @@ def read(
     sentinels: bool = True,
     unpack_ratio: Positive = 200.0,
 ) -> Table:
-    """Collective. Read files of one JSON object a line as one table, with their types repaired.
+    """Collective. Read files of one JSON object a line, or of a list of objects, as one table, types repaired.
+
+    Where several files are read, one that holds no objects is told in `metrics.files` and left out.
 
     Args:
         types: False keeps each value as text.
@@ -76,36 +83,68 @@ def read(
     Returns:
         This rank's rows: those that begin in its ranges of the files.
     Raises:
-        RankError: on every rank, where a file holds no object, or too many different keys.
+        RankError: on every rank, where no file holds objects, or one cannot be read to its end.
     """
     source = each_once(source, comm)
     files, pieces, errors = open_all(source.paths, unpack_ratio, comm)
-    if errors:
-        raise InputError(next(iter(errors.values())))
     found: list[list] = []
     with agree(comm):
         found = [[piece.number, *_keys(files[piece.number], piece, source)] for piece in pieces]
     keys: dict[int, dict[str, None]] = {number: {} for number in files}
     objects = dict.fromkeys(files, 0)
-    for number, names, count in [entry for part in allgather_json(found, comm) for entry in part]:
+    for number, names, count, error in [entry for part in allgather_json(found, comm) for entry in part]:
         keys[number].update(dict.fromkeys(names))
         objects[number] += count
+        if error:
+            errors.setdefault(number, error)
     for number, names in keys.items():
         path = source.paths[number]
         if not objects[number]:
-            raise InputError(f"{path}: received no line that is a JSON object, expected one object a line; convert it")
+            errors.setdefault(
+                number,
+                f"{path}: received no line that is a JSON object, expected one object a line, or a list of objects; "
+                "convert it",
+            )
         if len(names) > MOST_COLUMNS:
-            raise InputError(f"{path}: received {len(names)} different keys, allowed: {MOST_COLUMNS}; convert it first")
+            errors.setdefault(
+                number, f"{path}: received {len(names)} different keys, allowed: {MOST_COLUMNS}; convert it first"
+            )
+    if len(errors) == len(source.paths):
+        raise InputError(errors[min(errors)])
     parts = []
     with agree(comm):
         spellings = missing if types else None
-        parts = [_read(files[piece.number], piece, list(keys[piece.number]), source, spellings) for piece in pieces]
-    return assembly.assemble(parts, source, comm, types=types, missing=missing, formats=formats, sentinels=sentinels)
+        parts = [
+            _read(files[piece.number], piece, list(keys[piece.number]), source, spellings)
+            for piece in pieces
+            if piece.number not in errors
+        ]
+    table = assembly.assemble(parts, source, comm, types=types, missing=missing, formats=formats, sentinels=sentinels)
+    left_out = [{"file": source.name(source.paths[number]), "error": errors[number]} for number in sorted(errors)]
+    assembly.tell_left_out(left_out, source.workspace)
+    return table
 
 
-def _lines(file: TextFile, piece: Piece, source: Source) -> Iterator[tuple[int, str, dict | None]]:
-    """Yield number, text and object of each line that is not empty; None for what is no object."""
-    memory = source.workspace.memory_bytes
+def _objects(file: TextFile, piece: Piece, source: Source) -> Iterator[tuple[int, str, dict | None]]:
+    """Yield number of the line, text and object of each item of a piece; None for what is no object.
+
+    A document cannot be parted: all of it belongs to the first piece.
+    """
+    most_bytes = min(MOST_LINE_BYTES, source.workspace.memory_bytes // 16)
+    with file.open() as opened:
+        head = file.encoding.to_utf8(opened.read(HEAD_BYTES)).decode("utf-8", "replace")
+    if not is_document(head, file.survey.lines):
+        for number, line in _lines(file, piece, source, most_bytes):
+            yield number, line.decode("utf-8", "replace"), _object(line)
+    elif not piece.start:
+        name = "utf-8" if file.encoding.is_wide else file.encoding.name
+        with file.open() as opened, codecs.getreader(name)(opened, "replace") as text:
+            for number, item in items(lambda size: text.read(size, size), str(file.path), most_bytes):
+                yield number, item, _object(item.encode())
+
+
+def _lines(file: TextFile, piece: Piece, source: Source, most_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Yield number and text of each line that is not empty."""
     blocks = Blocks(
         file,
         piece.start,
@@ -113,15 +152,12 @@ def _lines(file: TextFile, piece: Piece, source: Source) -> Iterator[tuple[int, 
         piece.first_line,
         WHOLE_LINES,
         width=1,
-        block_bytes=min(BLOCK_BYTES, memory // 64),
-        most_bytes=min(MOST_LINE_BYTES, memory // 16),
+        block_bytes=min(BLOCK_BYTES, source.workspace.memory_bytes // 64),
+        most_bytes=most_bytes,
     )
     for block in blocks:
         lines = block.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        for number, line in enumerate(lines, start=block.first_line):
-            if not line.strip():
-                continue
-            yield number, line.decode("utf-8", "replace"), _object(line)
+        yield from ((number, line) for number, line in enumerate(lines, start=block.first_line) if line.strip())
 
 
 def _object(line: bytes) -> dict | None:
@@ -135,17 +171,20 @@ def _object(line: bytes) -> dict | None:
     return value if isinstance(value, dict) else None
 
 
-def _keys(file: TextFile, piece: Piece, source: Source) -> tuple[list[str], int]:
-    """Return the keys of a piece in the order in which they come, and how many objects it has."""
+def _keys(file: TextFile, piece: Piece, source: Source) -> tuple[list[str], int, str]:
+    """Return the keys of a piece in the order in which they come, how many objects it has, and why it is none."""
     keys: dict[str, None] = {}
     count = 0
-    for _, _, value in _lines(file, piece, source):
-        if value is not None:
-            count += 1
-            keys.update(dict.fromkeys(_flat(value)))
-            if len(keys) > MOST_COLUMNS:
-                break
-    return list(keys), count
+    try:
+        for _, _, value in _objects(file, piece, source):
+            if value is not None:
+                count += 1
+                keys.update(dict.fromkeys(_flat(value)))
+                if len(keys) > MOST_COLUMNS:
+                    break
+    except InputError as error:
+        return [], 0, str(error)
+    return list(keys), count, ""
 
 
 def _read(
@@ -166,7 +205,7 @@ def _read(
         rows.clear()
         numbers.clear()
 
-    for number, text, value in _lines(file, piece, source):
+    for number, text, value in _objects(file, piece, source):
         if value is None:
             aside.append((number, text))
             continue

@@ -14,7 +14,7 @@ from hvdedge.tables import gather_table
 from hvdedge.workspace import Source, Workspace
 comm = MeteredComm(MPI.COMM_WORLD)
 folder = pathlib.Path(sys.argv[1])
-for reader, name in ((json_lines, "a.jsonl"), (parquet, "a.parquet")):
+for reader, name in ((json_lines, "a.jsonl"), (json_lines, "b.json"), (parquet, "a.parquet")):
     work = Workspace(folder, pathlib.Path(tempfile.mkdtemp(dir=folder)), 64_000_000)
     table = reader.read(Source((folder / name,), work), comm)
     everything = gather_table(table.to_arrow(), comm).combine_chunks()
@@ -24,15 +24,17 @@ for reader, name in ((json_lines, "a.jsonl"), (parquet, "a.parquet")):
 """
 
 
-def test_both_are_the_same_on_any_number_of_ranks(mpirun, tmp_path):
+def test_all_are_the_same_on_any_number_of_ranks(mpirun, tmp_path):
     lines = [json.dumps({"n": n, "text": "x" * (n % 80), "half": n / 2, f"k{n // 20_000}": n}) for n in range(40_000)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n{bad\n")
+    objects = [{"n": n, "text": "é" * (n % 80), "half": n / 2} for n in range(30_000)]
+    (tmp_path / "b.json").write_text(json.dumps({"data": objects}, indent=1, ensure_ascii=False))
     pq.write_table(
         pa.table({"n": range(50_000), "t": [f"t{n}" for n in range(50_000)]}),
         tmp_path / "a.parquet",
         row_group_size=7000,
     )
     one = mpirun(1, PROGRAM, tmp_path)
-    assert [json.loads(line)[1] for line in one.splitlines()] == [40_000, 50_000]
+    assert [json.loads(line)[1] for line in one.splitlines()] == [40_000, 30_000, 50_000]
     for ranks in (2, 3, 4):
         assert mpirun(ranks, PROGRAM, tmp_path) == one
