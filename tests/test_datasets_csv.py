@@ -292,6 +292,12 @@ def test_no_files_and_wrong_names_are_told(comm, workspace, files):
         read(files(workspace, "a,b\n1,2\n"), comm, names=("x",))
 
 
+def test_names_given_twice_are_told(comm, workspace, files):
+    for again in ("a", " A"):
+        with pytest.raises(InputError, match=f"prepare.names: received '{again}' twice, allowed: names that differ"):
+            read(files(workspace, "1,2,3\n4,5,6\n"), comm, names=("a", "b", again))
+
+
 def test_a_line_larger_than_memory_allows_is_told(comm, workspace, files):
     workspace.memory_bytes = 1_000_000
     text = "a,b\n1,2\n3,4\n" + '5,"' + "long line " * 40_000 + '"\n'

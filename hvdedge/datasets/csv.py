@@ -27,6 +27,7 @@ from hvdedge.alignment import Aligner
 from hvdedge.cell_kinds import ColumnModel
 from hvdedge.delimited import Dialect, Records, read_records
 from hvdedge.errors import InputError
+from hvdedge.joining import folded
 from hvdedge.options import Positive
 from hvdedge.parallel import agree, allgather_json
 from hvdedge.record_blocks import Block, Blocks, even_end, find_start, line_ends
@@ -97,7 +98,7 @@ def read(
 
     Args:
         header: whether the files begin with the columns' names; "auto" decides for each file.
-        names: the columns' names, instead of those in the files.
+        names: the columns' names, all different, instead of those in the files.
         widths: how many characters each column takes, where nothing parts them; found where columns are aligned.
         types: False keeps each cell as the text that it is.
         missing: what means a missing value, outer blanks and case aside.
@@ -107,8 +108,14 @@ def read(
     Returns:
         This rank's rows: those that begin in its ranges of the files.
     Raises:
+        InputError: on every rank, where a name is given twice.
         RankError: on every rank, where no file holds a table, or one cannot be read to its end.
     """
+    again = [name for place, name in enumerate(names) if folded(name) in map(folded, names[:place])]
+    if again:
+        raise InputError(
+            f"prepare.names: received {again[0]!r} twice, allowed: names that differ, case and blanks aside; rename one"
+        )
     source = each_once(source, comm)
     files, pieces, errors = open_all(source.paths, unpack_ratio, comm)
     plans, found = _plan(files, pieces, header, names, widths, comm)
