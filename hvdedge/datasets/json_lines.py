@@ -162,11 +162,11 @@ def _lines(file: TextFile, piece: Piece, source: Source, most_bytes: int) -> Ite
 
 def _object(line: bytes) -> dict | None:
     """Return the object that a line is, or None; NaN is null, and Infinity text, which no number column takes."""
-    value = None
-    with contextlib.suppress(ValueError, RecursionError):
-        try:
-            value = msgspec.json.decode(line)
-        except msgspec.DecodeError:  # Python's own reader is slower, but knows them
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        value = None
+        with contextlib.suppress(ValueError, RecursionError):  # Python's own reader is slower, but knows them
             value = msgspec.json.decode(json.dumps(DECODER.decode(line.decode())))
     return value if isinstance(value, dict) else None
 

@@ -31,6 +31,7 @@ WINDOWS = bytes(range(0x80, 0xA0))
 MOST_CONTROLS = 0.005
 MOST_BROKEN = 5  # times the characters beyond ASCII that are rightly written: more, and those are there by chance
 ESCAPED = re.compile("[\udc80-\udcff]")
+ESCAPED_LINE = re.compile("[\udc80-\udcff][^\n]*")
 TWICE = b"\r\r\n"
 MARK = b"\xef\xbb\xbf"  # what U+FEFF is in UTF-8
 
@@ -179,7 +180,7 @@ def _count(result: Survey, data: bytes) -> None:
     except UnicodeDecodeError:
         text = data.decode("utf-8", "surrogateescape")
         broken = len(ESCAPED.findall(text))
-        result.broken_lines += sum(map(bool, map(ESCAPED.search, text.split("\n"))))
+        result.broken_lines += len(ESCAPED_LINE.findall(text))
     result.broken += broken
     result.wide += len(text) - len(text.encode("ascii", "ignore")) - broken
 
