@@ -14,19 +14,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, from_floats, of_kind, plain, to_floats
+from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, from_floats, of_kind, plain, to_floats, value_counts
 from hvdedge.exact_sums import moments
 from hvdedge.quantiles import select
 from hvdedge.tables import Table
 
 LEVELS = 20
+FEW = 3  # cells for each different value of a column of numbers, from which on others are none
+NORMAL_QUARTILES = 1.349  # of a normal distribution, standard deviations between its quartiles
 DIGITS = 6  # a number is told to a millionth of its column's standard deviation, and not beyond
 LARGEST = 2.0**63 - 1024  # the largest float64 that is an int64
 
 
 @dataclass(frozen=True)
 class Number:
-    """A column of numbers, dates or times; low and high are its smallest and its largest."""
+    """A column of numbers, dates or times.
+
+    Attributes:
+        low, high: its smallest and its largest.
+        spread: as wide as its middle half, as a standard deviation of a normal distribution; `std` where that is 0.
+        decimals: how many its numbers have at most; None for dates, times and more than DIGITS.
+        values: its different ones, rising, where they are few for its cells (0, 2.5, 5, 10); else None.
+    """
 
     name: str
     type: pa.DataType
@@ -35,6 +44,9 @@ class Number:
     low: float
     high: float
     median: float
+    spread: float
+    decimals: int | None
+    values: np.ndarray | None
 
     width = 1
 
@@ -46,8 +58,17 @@ class Number:
     def encode(self, column: pa.Array) -> np.ndarray:
         return ((to_floats(column) - self.mean) / self.std)[:, None]
 
+    def near(self, coordinates: np.ndarray) -> np.ndarray:
+        """Return the coordinates of the nearest value that the column has, where these are few."""
+        if self.values is None:
+            return coordinates
+        points = (self.values - self.mean) / self.std
+        found = points[np.searchsorted((points[1:] + points[:-1]) / 2, coordinates)]
+        return np.where(np.isnan(coordinates), np.nan, found)
+
     def decode(self, coordinates: np.ndarray) -> pa.Array:
-        values = rounded(coordinates[:, 0] * self.std + self.mean, self.std)
+        values = rounded(self.near(coordinates[:, 0]) * self.std + self.mean, self.std)
+        values = values if self.decimals is None else np.round(values, self.decimals)
         return from_floats(np.clip(values, self.low, min(self.high, LARGEST)), self.type)
 
 
@@ -105,20 +126,52 @@ def describe(table: Table, names: Sequence[str], counted: dict[str, pa.Table | N
         counted: the values of columns of categories, booleans and text, as `columns.value_counts` has them.
     """
     ordered = of_kind(table, (*NUMBERS, *CLOCKS), names)
-    ends = select(table, [[name] for name in ordered], (0, 0.5, 1), comm)
-    mean, std = moments(table, ordered, ends[:, 0], ends[:, 2], comm)
+    ends = select(table, [[name] for name in ordered], (0, 0.25, 0.5, 0.75, 1), comm)
+    mean, std = moments(table, ordered, ends[:, 0], ends[:, 4], comm)
+    numbers = of_kind(table, NUMBERS, names)
+    values = value_counts(table, numbers, LEVELS, comm)
+    decimals = _decimals(table, numbers, comm)
     found: dict[str, Column] = {}
-    for name, (low, median, high), centre, wide in zip(ordered, ends, mean, std, strict=True):
+    for name, (low, first, median, third, high), centre, wide in zip(ordered, ends, mean, std, strict=True):
         if high > low and 0 < wide < np.inf:
             type = table.schema.field(name).type
-            found[name] = Number(name, type, float(centre), float(wide), float(low), float(high), float(median))
+            known = values.get(name)
+            is_few = known is not None and pc.sum(known["count"]).as_py() >= FEW * len(known)
+            levels = np.sort(to_floats(known["value"].combine_chunks())) if known is not None and is_few else None
+            spread = float((third - first) / NORMAL_QUARTILES) or float(wide)
+            made = Number(
+                name,
+                type,
+                float(centre),
+                float(wide),
+                float(low),
+                float(high),
+                float(median),
+                spread,
+                decimals.get(name),
+                levels,
+            )
+            found[name] = made
     for name in of_kind(table, ("boolean", *TEXTS), names):
-        values = counted.get(name)
-        if values is not None and len(values) > 1:
-            count = values["count"].to_numpy()
-            levels = values["value"].combine_chunks().slice(0, LEVELS)
+        listed = counted.get(name)
+        if listed is not None and len(listed) > 1:
+            count = listed["count"].to_numpy()
+            levels = listed["value"].combine_chunks().slice(0, LEVELS)
             found[name] = Category(name, table.schema.field(name).type, levels, count[:LEVELS] / count.sum())
     return {name: found[name] for name in names if name in found}
+
+
+def _decimals(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> dict[str, int]:
+    """Collective. Return column -> how many decimals its numbers have at most, where these are up to DIGITS."""
+    most = np.zeros(len(names), np.int64)
+    for batch in table.select(list(names)).batches() if names else ():
+        for place, name in enumerate(names):
+            cells = to_floats(batch.column(name))
+            cells = cells[np.isfinite(cells)]
+            while most[place] <= DIGITS and not np.isclose(cells, np.round(cells, most[place]), 1e-12, 1e-12).all():
+                most[place] += 1
+    comm.Allreduce(MPI.IN_PLACE, most, op=MPI.MAX)
+    return {name: int(count) for name, count in zip(names, most, strict=True) if count <= DIGITS}
 
 
 class Coordinates:

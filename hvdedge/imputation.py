@@ -4,10 +4,11 @@
                                     |
                                     +-> some known cells hidden -> the same -> error of each method for each column
 
-The error is the mean squared one in variances of the column, for categories the share of wrong ones. A column with few
-hidden cells is judged by those of all columns as well:
+The error is the mean squared one in variances of the column, for categories the share of wrong ones. One cell counts
+up to `ROBUST` widths of the column's middle, so that a few outliers do not decide. A column with few hidden cells is
+judged by those of all columns as well, by how much less a method errs there than the usual value does:
 
-    score = (cells * own error + SHRINKAGE * mean error of all columns) / (cells + SHRINKAGE)
+    score = (cells * own error / own usual's + SHRINKAGE * mean of these ratios over all columns) / (cells + SHRINKAGE)
 
 and a method has to be `WORTH` better than a simpler one. All sums are of whole numbers, so each rank, and each number
 of ranks, comes to the same choice.
@@ -26,6 +27,7 @@ import pyarrow as pa
 from mpi4py import MPI
 
 from hvdedge import gaussian, neighbours, series
+from hvdedge.columns import to_floats
 from hvdedge.coordinates import Category, Column, Coordinates, Number
 from hvdedge.gaussian import Gaussian, in_steps
 from hvdedge.neighbours import Neighbours
@@ -42,6 +44,8 @@ MOST_SEARCHES = 2_000_000_000  # donors times rows to fill: some seconds a billi
 LEAST_DONORS = 500
 SHRINKAGE = 10
 WORTH = 0.98
+ROBUST = 20.0  # standard deviations of a normal distribution
+MOST_RATIO = 4.0  # that a method's error in one column may be of the usual's, for the others
 ERROR_STEPS = 2**20
 CELL_BYTES = 64  # what a cell of the sample takes: itself, filled, hidden, suggested
 DONOR_CELL_BYTES = 48  # twice while it is chosen by
@@ -86,6 +90,8 @@ def plan(
     empty: dict[str, int],
     method: str,
     k: int,
+    order: str,
+    by: str,
     seed: int,
     comm: MPI.Intracomm,
 ) -> Iterator[Model]:
@@ -96,13 +102,14 @@ def plan(
         empty: target -> how many of its cells are empty in all rows.
         method: one of METHODS, or auto to choose for each column.
         k: how many neighbours make up a cell.
+        order, by: the columns that tell how rows follow each other, and of which series they are; none for "".
     """
     total = int(counts(table.num_rows, comm).sum())
     groups = [*_groups(table, columns, targets, total, seed, comm)]
     room_bytes = table.workspace.table_bytes // len(groups)  # all models are held until the table is filled
     for names, chosen in groups:
         coordinates = Coordinates(columns[name] for name in names)
-        yield _model(table, coordinates, chosen, empty, method, k, total, room_bytes, seed, comm)
+        yield _model(table, coordinates, chosen, empty, method, k, total, room_bytes, (order, by), seed, comm)
 
 
 def _model(
@@ -114,10 +121,11 @@ def _model(
     k: int,
     total: int,
     room_bytes: int,
+    along: tuple[str, str],
     seed: int,
     comm: MPI.Intracomm,
 ) -> Model:
-    sample, numbers = _sample(table, coordinates, total, seed, comm)
+    sample, numbers, keys, series_of = _sample(table, coordinates, total, along, seed, comm)
     rows = int(counts(len(sample), comm).sum())
     to_fill = min(total, sum(empty[name] for name in targets))  # at most, as a row may have several empty cells
     limit = int(np.clip(MOST_SEARCHES // max(to_fill, 1), LEAST_DONORS, neighbours.MOST_DONORS))
@@ -139,7 +147,7 @@ def _model(
         suggested[USUAL] = np.broadcast_to(
             np.concatenate([column.usual for column in coordinates.columns.values()]), sample.shape
         )
-        suggested[LINE] = series.fill(numbers.astype(np.float64), hidden, True, comm)
+        suggested[LINE] = series.fill_by(keys, hidden, True, comm, series_of)
         model.methods, model.errors = _choose(coordinates, targets, sample, held, suggested, comm)
     if any(chosen not in (USUAL, LINE) for chosen in model.methods.values()):
         model.regression, near = fitted(sample, start)
@@ -149,21 +157,31 @@ def _model(
 
 
 def _sample(
-    table: Table, coordinates: Coordinates, total: int, seed: int, comm: MPI.Intracomm
-) -> tuple[np.ndarray, np.ndarray]:
-    """Collective. Return the coordinates of a bounded sample of all rows that is here, and the rows' global numbers."""
+    table: Table, coordinates: Coordinates, total: int, along: tuple[str, str], seed: int, comm: MPI.Intracomm
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Collective. Return a bounded sample of all rows, of those that are here.
+
+    Returns:
+        The rows' coordinates; their global numbers; where they stand in the order of `along`; of which series they are.
+    """
     room = table.workspace.table_bytes // (CELL_BYTES * coordinates.width)
     share = min(max(room, LEAST_SAMPLE), MOST_ROWS) / max(total, 1)
     start = first_row(table.num_rows, comm)
+    order, by = along
     points, numbers = [np.empty((0, coordinates.width))], [np.empty(0, np.int64)]
-    for batch in table.select([*coordinates.columns]).batches():
+    keys, series_of = [np.empty(0)], [np.empty(0)]
+    needed = dict.fromkeys([*coordinates.columns, *(name for name in along if name)])
+    for batch in table.select([*needed]).batches():
         rows = start + np.arange(batch.num_rows)
         start += batch.num_rows
         chosen = runs(seed, rows, total, share)
         if chosen.any():
-            points.append(coordinates.encode(batch.filter(pa.array(chosen))))
+            batch = batch.filter(pa.array(chosen))
+            points.append(coordinates.encode(batch))
             numbers.append(rows[chosen])
-    return np.concatenate(points), np.concatenate(numbers)
+            keys.append(to_floats(batch.column(order)) if order else rows[chosen].astype(np.float64))
+            series_of.append(series.groups(batch.column(by)) if by else np.zeros(batch.num_rows))
+    return np.concatenate(points), np.concatenate(numbers), np.concatenate(keys), np.concatenate(series_of)
 
 
 def _suggest(regression: Gaussian, near: Neighbours | None, points: np.ndarray) -> dict[str, np.ndarray]:
@@ -212,13 +230,14 @@ def _choose(
     comm.Allreduce(MPI.IN_PLACE, sizes, op=MPI.SUM)
     measured = np.flatnonzero(sizes)
     errors = sums / ERROR_STEPS / np.maximum(sizes, 1)[:, None]
+    ratios = errors / np.where(errors[:, :1] > 0, errors[:, :1], np.finfo(float).eps)
     methods, told = dict.fromkeys(targets, USUAL), {}
     is_category = np.array([isinstance(coordinates.columns[name], Category) for name in targets], bool)
     for number, name in enumerate(targets):
         alike = [other for other in measured if is_category[other] == is_category[number]]
         if not alike:
             continue
-        score = sizes[number] * errors[number] + SHRINKAGE * errors[alike].mean(axis=0)
+        score = sizes[number] * ratios[number] + SHRINKAGE * np.minimum(ratios[alike], MOST_RATIO).mean(axis=0)
         if is_category[number]:
             score[METHODS.index(LINE)] = np.inf
         best = 0
@@ -238,8 +257,9 @@ def _choose(
 
 def _errors(column: Column, true: np.ndarray, found: np.ndarray) -> np.ndarray:
     if isinstance(column, Number):
-        off = np.abs(in_steps(true[:, 0]) - in_steps(found[:, 0]))
-        return np.where(np.isnan(off), gaussian.LIMIT, off) ** 2
+        off = np.abs(in_steps(true[:, 0]) - in_steps(column.near(found[:, 0])))
+        most = min(ROBUST * column.spread / column.std, gaussian.LIMIT)
+        return np.where(np.isnan(off), most, np.minimum(off, most)) ** 2
     wrong = column.places(true) != column.places(found)
     return (wrong | (true + column.shares < 0.5).all(axis=1)).astype(np.float64)  # one of the rarer values
 

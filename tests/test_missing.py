@@ -20,6 +20,7 @@ from hvdedge.cleaning import missing
 from hvdedge.columns import value_counts
 from hvdedge.coordinates import Coordinates, describe, rounded
 from hvdedge.errors import InputError
+from hvdedge.tables import Table
 
 IN_A_TEST = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 
@@ -185,7 +186,9 @@ def test_ids_are_not_filled_by_auto_but_are_when_asked(comm, workspace):
         ({"columns": ("z*",)}, r"clean.missing.columns: received 'z\*', .*allowed: x, t, d; name columns"),
         ({"columns": ("t",), "method": "mean"}, "received t, allowed for method = 'mean': x, d; leave it"),
         ({"columns": ("d",)}, "received d, allowed for method = 'auto': x, t; leave it"),
-        ({"order": "x"}, "clean.missing.order: received 'x' with method = 'auto', allowed with: last, linear; leave"),
+        ({"order": "x", "method": "knn"}, "received 'x' with method = 'knn', allowed with: last, linear, auto; leave"),
+        ({"by": "z"}, "clean.missing.by: received 'z', allowed: x, t, d; name one of these"),
+        ({"by": "t", "method": "drop"}, "clean.missing.by: received 't' with method = 'drop', allowed with: last"),
         ({"order": "t", "method": "last"}, "clean.missing.order: received 't', allowed: x, d; name one of these"),
         ({"order": "when", "method": "linear"}, "clean.missing.order: received 'when', allowed: x, d; name one"),
     ],
@@ -366,6 +369,75 @@ def test_gaps_are_filled_by_the_order_of_a_time_column(comm, workspace):
     assert left["word"] == "4 cells have no value before them, or none in 'when'"
     assert left["x"] == "1 cells have no value before them, or none in 'when'"
     assert last.schema == line.schema == table_of(workspace, **rows).schema
+
+
+@pytest.mark.parametrize(("order", "method"), [("", "linear"), ("time", "linear"), ("", "auto"), ("time", "auto")])
+def test_a_gap_is_filled_from_the_series_that_its_row_is_of(order, method, comm, workspace):
+    draw = np.random.default_rng(0)
+    time = np.repeat(np.arange(100), 3)
+    sensor = np.tile(np.arange(3), 100)
+    value = sensor * 100.0 + np.sin(time / 9)
+    gaps = np.where(draw.random(300) < 0.1, np.nan, value)
+    rows = draw.permutation(300) if order else np.arange(300)
+    columns = {"time": time[rows], "sensor": np.array(["a", "b", "c"])[sensor[rows]], "value": gaps[rows]}
+    table = table_of(workspace, **{name: pa.array(column, from_pandas=True) for name, column in columns.items()})
+    found = missing.clean(table, comm, method=method, columns=("value",), order=order, by="sensor")
+    assert np.abs(np.array(found.to_arrow()["value"]) - value[rows]).max() < 0.2
+    assert workspace.metrics["missing"]["methods"]["value"] == "linear"
+
+
+def test_auto_goes_by_the_columns_own_errors_and_a_few_outliers_do_not_decide(comm, workspace):
+    draw = np.random.default_rng(0)
+    count = draw.integers(1, 26, 1200).astype(float)
+    count[:5] = 99999
+    other = draw.normal(size=1200)
+    columns = {"count": count, "x": other, "y": 3 * other + 0.1 * draw.normal(size=1200)}
+    columns |= {"z": 2 * other + 0.1 * draw.normal(size=1200)}
+    for name, values in columns.items():
+        columns[name] = pa.array(np.where(draw.random(1200) < 0.1, np.nan, values), from_pandas=True)
+    found = missing.clean(table_of(workspace, **columns), comm)
+    assert workspace.metrics["missing"]["methods"]["x"] in ("regression", "knn", "blend")
+    filled = np.array(found.to_arrow()["count"])[np.asarray(columns["count"].is_null())]
+    assert filled.max() <= 25
+
+
+def test_numbers_of_few_values_and_of_few_decimals_get_such_ones(comm, workspace):
+    draw = np.random.default_rng(0)
+    base = draw.normal(size=600)
+    rate = np.array([0, 2.5, 5, 10])[np.digitize(base, [-1, 0, 1])]
+    price = np.round(base * 100, 2)
+    columns = {"base": base, "rate": rate, "price": price}
+    for name in ("rate", "price"):
+        columns[name] = pa.array(np.where(draw.random(600) < 0.1, np.nan, columns[name]), from_pandas=True)
+    found = missing.clean(table_of(workspace, **columns), comm, method="regression").to_arrow()
+    assert set(found["rate"].to_pylist()) <= {0, 2.5, 5, 10}
+    assert all(round(value, 2) == value for value in found["price"].to_pylist())
+
+
+def test_auto_leaves_empty_what_it_would_nearly_always_get_wrong(comm, workspace):
+    draw = np.random.default_rng(0)
+    names = [f"n{number}" if number < 40 else None for number in draw.integers(0, 44, 500)]
+    table = table_of(workspace, name=names, x=draw.normal(size=500).tolist())
+    assert rows_of(missing.clean(table, comm)) == rows_of(table)
+    assert "least_right = 0.1" in workspace.metrics["missing"]["left"]["name"]
+    found = missing.clean(table_of(workspace, name=names, x=[1.0] * 500), comm, least_right=0.0)
+    assert found.to_arrow()["name"].null_count == 0
+
+
+@pytest.mark.parametrize("method", ["auto", "mean", "mode", "knn", "regression", "last", "linear"])
+def test_a_column_that_a_file_does_not_have_stays_empty_in_its_rows(method, comm, workspace):
+    draw = np.random.default_rng(0)
+    price = [None if row % 7 == 3 else float(row) for row in range(100)] + [None] * 50
+    size = [None] * 100 + [None if row % 7 == 3 else float(row % 5) for row in range(50)]
+    columns = {"price": price, "size": size, "x": draw.normal(size=150).tolist()}
+    rows = pa.table({**columns, "_file": ["a"] * 100 + ["b"] * 50, "_line": range(150)})
+    found = missing.clean(
+        Table.from_batches(rows.schema, rows.to_batches(40), workspace), comm, method=method
+    ).to_arrow()
+    assert found["price"].is_valid().to_pylist() == [True] * 100 + [False] * 50
+    assert found["size"].is_valid().to_pylist() == [False] * 100 + [True] * 50
+    assert workspace.metrics["missing"]["left"]["price"].startswith("50 cells of b")
+    assert [event["what"] for event in workspace.events] == ["columns_of_other_files"]
 
 
 def test_auto_takes_the_line_for_a_smooth_series_with_small_gaps_and_other_columns_for_outages(comm, workspace):

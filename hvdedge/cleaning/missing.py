@@ -9,8 +9,9 @@
 `auto` takes for each column what did best on known cells that it hid: the median or mode, linear, regression, knn, or
 the middle of the last two (blend); see `hvdedge.imputation`. It looks at a sample of the rows of a large table.
 
-A cell stays within its column's range and of its type: whole numbers stay whole, categories are known ones. Methods
-give the same cells on any number of ranks.
+A cell stays within its column's range and of its type: whole numbers stay whole, a column of few numbers gets one of
+these, categories are known ones. A column of which a file has no cell at all stays empty in its rows: the table has it
+from other files, which tell nothing about this one's. Methods give the same cells on any number of ranks.
 
 Source: Little and Rubin 2002, Statistical analysis with missing data; van Buuren and Groothuis-Oudshoorn 2011, mice.
 """
@@ -43,7 +44,7 @@ from hvdedge.errors import InputError
 from hvdedge.exact_sums import means
 from hvdedge.imputation import LINE, USUAL, Model
 from hvdedge.options import Count, Path, Share
-from hvdedge.parallel import agree
+from hvdedge.parallel import agree, allgather_json
 from hvdedge.quantiles import select
 from hvdedge.tables import Table
 from hvdedge.truth import Cells, rates
@@ -55,6 +56,8 @@ LEAST_ROWS = 30  # below, nothing can be learnt from hidden cells
 EMPTY_KINDS = ("missing", "out_of_range", "ragged")  # kinds of cells that are or ought to be empty before filling
 MODELS = ("auto", "knn", "regression")
 SERIES = ("last", "linear")
+ORDERED = (*SERIES, "auto")
+MOST_FILES = 10_000  # of which it is looked at what columns each has
 ALL = ("boolean", *NUMBERS, *CLOCKS, *TEXTS)
 KINDS_BY_METHOD = {
     "auto": ("boolean", *NUMBERS, *TEXTS),
@@ -79,6 +82,8 @@ def clean(
     keep: tuple[str, ...] = ("label",),
     neighbours: Count = 10,
     order: str = "",
+    by: str = "",
+    least_right: Share = 0.1,
     seed: int = 0,
     truth: Path = "",
     tolerance: Share = 0.1,
@@ -93,8 +98,10 @@ def clean(
         keep: columns that stay as they are and by which none is filled, by default a column called label: an invented
             label is a wrong example, and a feature made from the label tells it.
         neighbours: how many rows make up a cell, for knn.
-        order: a column of numbers or times by which rows follow each other, for last and linear; the rows' order for
-            none.
+        order: a column of numbers or times by which rows follow each other, for last, linear and auto; the rows' order
+            for none.
+        by: a column that names the series that each row is of, such as a sensor, for the same; one series for none.
+        least_right: auto leaves a column of categories empty where it gets fewer of the hidden cells right, as a share.
         seed: of the sample and of what is hidden.
         truth: a file that tells the true values of wrong cells (id, column, kind, value); it judges the result and
             changes nothing. Right is a number within `tolerance` of its column's range, other cells when equal.
@@ -111,7 +118,7 @@ def clean(
     """
     kept = _kept(table, keep)
     names = [name for name in _fillable(table, method, columns) if name not in kept]
-    _check_order(table, order, method)
+    _check_order(table, order, by, method)
     cells: Cells | None = None
     with agree(comm):
         cells = Cells(truth, (*EMPTY_KINDS, "text_number"), table.columns) if truth else None
@@ -122,12 +129,15 @@ def clean(
         if work.empty[name]:
             work.left[name] = f"{kind(table.schema.field(name).type)}: method = {method!r} does not fill this kind"
     if method in SERIES:
-        table = work.fill_series(table, [*work.names], order, method == "linear")
+        table = work.fill_series(table, [*work.names], order, by, method == "linear")
     else:
         usual = _usual(table, work, method, comm)
-        models = _models(table, work, usual, kept, method, neighbours, seed, comm) if method in MODELS else []
+        models = []
+        if method in MODELS:
+            found = _models(table, work, usual, kept, method, neighbours, order, by, seed, comm)
+            models = work.without_wrong(found, least_right)
         lines = [name for model in models for name, chosen in model.methods.items() if chosen == LINE]
-        table = work.fill_series(table, lines, "", True)
+        table = work.fill_series(table, lines, order, by, True)
         table = work.fill(table, [name for name in work.names if name not in lines], _suggest(usual, models))
     table.workspace.metrics["missing"] = work.metrics(table)
     return table
@@ -137,6 +147,33 @@ def _kept(table: Table, keep: tuple[str, ...]) -> set[str]:
     if keep == KEPT:  # the default names a column that need not be there
         return {*keep}
     return {*matching(table, keep, "clean.missing.keep")} if keep else set()
+
+
+def _absent(table: Table, names: list[str], comm: MPI.Intracomm) -> dict[str, dict[str, int]]:
+    """Collective. Return column -> file -> rows, of the files that have no cell of a column that others have."""
+    known: dict[str, np.ndarray] = {}  # file -> its rows, and its known cells of each column
+    for batch in table.batches():
+        files = to_text(batch.column("_file")).dictionary_encode()
+        code, count = np.asarray(files.indices.fill_null(0)), len(files.dictionary)
+        cells = np.empty((count, len(names) + 1), np.int64)
+        cells[:, 0] = np.bincount(code, minlength=count)
+        for place, name in enumerate(names):
+            cells[:, place + 1] = np.bincount(code[~_is_empty(batch.column(name))], minlength=count)
+        for file, row in zip(files.dictionary.to_pylist(), cells, strict=True):
+            known[file] = known.get(file, 0) + row
+    told = {file: cells.tolist() for file, cells in known.items()} if len(known) <= MOST_FILES else None
+    parts = allgather_json(told, comm)
+    if None in parts:
+        return {}
+    total: dict[str, np.ndarray] = {}
+    for part in parts:
+        for file, row in part.items():
+            total[file] = total.get(file, 0) + np.array(row)
+    found = {
+        name: {file: int(row[0]) for file, row in sorted(total.items()) if not row[place + 1]}
+        for place, name in enumerate(names)
+    }
+    return {name: files for name, files in found.items() if files}
 
 
 def _fillable(table: Table, method: str, patterns: tuple[str, ...]) -> list[str]:
@@ -150,17 +187,18 @@ def _fillable(table: Table, method: str, patterns: tuple[str, ...]) -> list[str]
     return names
 
 
-def _check_order(table: Table, order: str, method: str) -> None:
-    if not order:
-        return
-    if method not in SERIES:
-        raise InputError(
-            f"clean.missing.order: received {order!r} with method = {method!r}, allowed with: {', '.join(SERIES)}; "
-            "leave it out"
-        )
-    able = of_kind(table, (*NUMBERS, *CLOCKS))
-    if order not in able:
-        raise InputError(f"clean.missing.order: received {order!r}, allowed: {shown(able)}; name one of these")
+def _check_order(table: Table, order: str, by: str, method: str) -> None:
+    for key, name, able in (
+        ("order", order, of_kind(table, (*NUMBERS, *CLOCKS))),
+        ("by", by, of_kind(table, ALL)),
+    ):
+        if name and method not in ORDERED:
+            raise InputError(
+                f"clean.missing.{key}: received {name!r} with method = {method!r}, allowed with: {', '.join(ORDERED)}; "
+                "leave it out"
+            )
+        if name and name not in able:
+            raise InputError(f"clean.missing.{key}: received {name!r}, allowed: {shown(able)}; name one of these")
 
 
 def _is_empty(column: pa.Array) -> np.ndarray:
@@ -197,7 +235,8 @@ class _Work:
 
     Attributes:
         names: the columns to fill that have an empty cell anywhere and a known one.
-        empty: column -> how many of its cells are empty, over all rows.
+        empty: column -> how many of its cells are empty, over all rows of files that have the column.
+        absent: column -> the files of several that have no cell of it.
         methods: column -> by what it was filled.
         left: column -> why it has cells that stay empty.
     """
@@ -213,8 +252,18 @@ class _Work:
         comm.Allreduce(MPI.IN_PLACE, counted, op=MPI.SUM)
         self.rows = int(counted[-1])
         self.empty = dict(zip(table.columns, counted[:-1].tolist(), strict=True))
-        self.names = [name for name in names if 0 < self.empty[name] < self.rows]
+        known = [name for name in names if 0 < self.empty[name] < self.rows]
         self.left = {name: "no cell is known" for name in names if 0 < self.empty[name] == self.rows}
+        self.absent = _absent(table, known, comm)
+        for name, files in self.absent.items():
+            rows = sum(files.values())
+            self.empty[name] -= rows
+            self.left[name] = f"{rows} cells of {shown([*files])}, where no cell of the column is known"
+        if self.absent:
+            columns = shown([*self.absent])
+            event = {"what": "columns_of_other_files", "action": f"left {columns} empty in files without such cells"}
+            table.workspace.events.append(event)
+        self.names = [name for name in known if self.empty[name]]
         self.methods: dict[str, str] = {}
         self.notes: dict[str, object] = {}
         self._filled: dict[str, int] = {}
@@ -226,7 +275,7 @@ class _Work:
 
         def filled(batch: pa.RecordBatch) -> pa.RecordBatch:
             before = batch
-            empty = {name: _is_empty(batch.column(name)) for name in names}
+            empty = {name: _is_empty(batch.column(name)) & self._has(batch, name) for name in names}
             rows = np.flatnonzero(np.any([*empty.values()], axis=0)) if names else np.empty(0, np.int64)
             suggested = suggest(batch, rows) if names else {}
             for name in names:
@@ -243,6 +292,23 @@ class _Work:
         self._filled |= dict(zip(names, totals.tolist(), strict=True))
         self._looked |= {*names}
         return result
+
+    def _has(self, batch: pa.RecordBatch, name: str) -> np.ndarray | bool:
+        """Return which rows are of a file that has cells of the column."""
+        if name not in self.absent:
+            return True
+        files = pa.array([*self.absent[name]], pa.string())
+        return ~np.asarray(pc.is_in(to_text(batch.column("_file")), value_set=files))
+
+    def without_wrong(self, models: list[Model], least_right: float) -> list[Model]:
+        """Return the models without the columns of categories that they would nearly always fill wrongly."""
+        for model in models:
+            for name, errors in model.errors.items():
+                error = errors[model.methods[name]]
+                if not isinstance(model.coordinates.columns[name], Number) and 1 - error < least_right:
+                    del model.methods[name], self.methods[name]
+                    self.left[name] = f"{error:.0%} of the hidden cells came out wrong; least_right = {least_right:g}"
+        return models
 
     def _put(
         self, table: Table, batch: pa.RecordBatch, name: str, empty: np.ndarray, values: pa.Array
@@ -264,16 +330,16 @@ class _Work:
         )
         return batch.set_column(batch.schema.get_field_index(name), field, whole.cast(field.type)), len(rows)
 
-    def fill_series(self, table: Table, names: list[str], order: str, is_line: bool) -> Table:
+    def fill_series(self, table: Table, names: list[str], order: str, by: str, is_line: bool) -> Table:
         """Collective. Fill the gaps in `names` from the rows around, a few columns at a time."""
         at_once = np.array(table.workspace.table_bytes // (64 * (table.num_rows + 1)), np.int64)
         self.comm.Allreduce(MPI.IN_PLACE, at_once, op=MPI.MIN)
         size = max(int(at_once), 1)
         for start in range(0, len(names), size):
-            table = self._fill_series(table, names[start : start + size], order, is_line)
+            table = self._fill_series(table, names[start : start + size], order, by, is_line)
         return table
 
-    def _fill_series(self, table: Table, names: list[str], order: str, is_line: bool) -> Table:
+    def _fill_series(self, table: Table, names: list[str], order: str, by: str, is_line: bool) -> Table:
         """Collective."""
         texts = [name for name in names if kind(table.schema.field(name).type) in ("boolean", *TEXTS)]
         counted = value_counts(table, texts, MOST_VALUES, self.comm)
@@ -283,14 +349,16 @@ class _Work:
                 self.left[name] = f"more than {MOST_VALUES} values"
         names = [name for name in names if name not in texts or name in levels]
         values = np.empty((table.num_rows, len(names)))
-        keys, row = np.empty(table.num_rows), 0
+        keys, groups, row = np.empty(table.num_rows), np.empty(table.num_rows), 0
         for batch in table.batches():
             for number, name in enumerate(names):
                 values[row : row + batch.num_rows, number] = _codes(batch.column(name), levels.get(name))
             if order:
                 keys[row : row + batch.num_rows] = to_floats(batch.column(order))
+            if by:
+                groups[row : row + batch.num_rows] = series.groups(batch.column(by))
             row += batch.num_rows
-        values = series.fill_by(keys if order else None, values, is_line, self.comm)
+        values = series.fill_by(keys if order else None, values, is_line, self.comm, groups if by else None)
         self.methods |= dict.fromkeys(names, "linear" if is_line else "last")
         done = {"rows": 0}
 
@@ -305,9 +373,9 @@ class _Work:
         result = self.fill(table, names, suggest)
         for name in names:
             if self._filled[name] < self.empty[name]:
-                self.left[name] = f"{self.empty[name] - self._filled[name]} cells have no value before them"
-                if order:
-                    self.left[name] += f", or none in {order!r}"
+                why = f"{self.empty[name] - self._filled[name]} cells have no value before them"
+                why += f", or none in {order!r}" if order else ""
+                self.left[name] = "; ".join([*([self.left[name]] if name in self.left else []), why])
         return result
 
     def metrics(self, table: Table) -> dict:
@@ -384,6 +452,8 @@ def _models(
     kept: set[str],
     method: str,
     neighbours: int,
+    order: str,
+    by: str,
     seed: int,
     comm: MPI.Intracomm,
 ) -> list[Model]:
@@ -401,7 +471,7 @@ def _models(
     if not targets:
         return []
     models = []
-    for model in imputation.plan(table, described, targets, work.empty, method, neighbours, seed, comm):
+    for model in imputation.plan(table, described, targets, work.empty, method, neighbours, order, by, seed, comm):
         work.methods |= {name: chosen for name, chosen in model.methods.items() if chosen != USUAL}
         models.append(model)
     if models:

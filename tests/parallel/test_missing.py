@@ -65,6 +65,8 @@ FILL = """
     found = {f"{method} {count}": fill(count, method=method) for count in (403, 0, 2, 5) for method in methods}
     for method in ("last", "linear"):
         found[f"{method} ordered"] = fill(403, method=method, order="when", keep=("when",))
+    for method in ("last", "linear", "auto"):
+        found[f"{method} by"] = fill(403, method=method, by="pairs", order="when", keep=("when", "pairs"))
     if comm.rank == 0:
         print(json.dumps(found))
 """
