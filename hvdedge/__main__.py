@@ -185,11 +185,14 @@ def show(what: str, as_csv: bool) -> None:
         listing.show_clusters()
     elif not pathlib.Path(what).exists():
         raise InputError(unknown("show", what, ["methods", "clusters"]) + ", or a folder of results that exists")
-    elif listing.is_table(pathlib.Path(what)):
-        listing.show_rows(pathlib.Path(what), as_csv)
-    elif as_csv:
-        raise InputError(f"--csv: received {what!r}, allowed: a table of a run, such as RESULTS/cleaned; name one")
     else:
+        from hvdedge import table_view
+
+        if table_view.is_table(pathlib.Path(what)):
+            table_view.show(pathlib.Path(what), as_csv)
+            return
+        if as_csv:
+            raise InputError(f"--csv: received {what!r}, allowed: a table of a run, such as RESULTS/cleaned; name one")
         found, left_out = runs.load(pathlib.Path(what))
         page.show(found, left_out)
         _tell_left_out(left_out)

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from hvdedge import listing
+from hvdedge import table_view
 
 ROWS = pa.table(
     {
@@ -21,8 +21,8 @@ ROWS = pa.table(
 def test_a_tables_parts_are_shown_as_one(tmp_path, capfd):
     pyarrow.parquet.write_table(ROWS, tmp_path / "part-00000.parquet")
     pyarrow.parquet.write_table(ROWS.slice(1), tmp_path / "part-00001.parquet")
-    assert listing.is_table(tmp_path) and not listing.is_table(tmp_path.parent)
-    listing.show_rows(tmp_path, as_csv=False)
+    assert table_view.is_table(tmp_path) and not table_view.is_table(tmp_path.parent)
+    table_view.show(tmp_path, as_csv=False)
     title, heading, _, *rows = capfd.readouterr().out.splitlines()
     assert title.endswith("5 rows")
     assert heading.split() == ["id", "day", "pixels", "t"]
@@ -32,7 +32,7 @@ def test_a_tables_parts_are_shown_as_one(tmp_path, capfd):
 def test_csv_reads_back_as_the_table(tmp_path, capfd):
     path = tmp_path / "rows.parquet"
     pyarrow.parquet.write_table(ROWS, path)
-    listing.show_rows(path, as_csv=True)
+    table_view.show(path, as_csv=True)
     read = pyarrow.csv.read_csv(pa.py_buffer(capfd.readouterr().out.encode()))
     assert read.column("day").to_pylist() == ROWS.column("day").to_pylist()
     assert read.column("pixels").to_pylist() == ["[0, 1]", "[2, 3]", "null"]
