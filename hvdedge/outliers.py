@@ -20,6 +20,9 @@ Columns whose names differ only by a number (p00..p63) are the cells of one arra
 because one cell may be constant. A column that is more than 10 times as wide as most of them, or of which more than
 5 * `tail` would go, is not of that distribution and is judged by itself.
 
+That needs many numbers. In any table from 30 numbers on, and in the tails of these, those that stand apart by their
+spacings are outside, too: see `hvdedge.spacings`.
+
 By its robust z:  |x - median| <= z * 1.4826 * MAD,  MAD = the median of |x - median|
 
 which finds errors without a gap, and in a skewed column also what is right.
@@ -36,9 +39,11 @@ from mpi4py import MPI
 
 from hvdedge.columns import to_floats
 from hvdedge.quantiles import select
+from hvdedge.spacings import apart
 from hvdedge.tables import Table
 
 TAIL_VALUES = 20
+MOST_EMPTIED = 0.05  # of a column, that may be outliers by their robust z
 STRANGE_TAILS = 5  # a column with so many tails of its cells outside does not belong to its array
 NORMAL_MAD = 1.4826  # of a normal distribution, standard deviation / MAD
 STRANGE_WIDTHS = 10  # nor does one so many times as wide as its columns are in the middle
@@ -54,6 +59,8 @@ def by_gap(
     comm: MPI.Intracomm,
 ) -> Limits:
     """Collective. Return column -> lowest and highest number that may be, for the columns that have such limits.
+
+    The narrower ones count of those by its gap and those of `spacings.apart`.
 
     Args:
         names: columns of numbers.
@@ -83,13 +90,17 @@ def by_gap(
         )
         for name in group:
             limits.setdefault(name, found)  # what its array says goes before what the column says alone
+    for name, (low, high) in apart(table, names, tail, comm).items():
+        lowest, highest = limits.get(name, (-np.inf, np.inf))
+        limits[name] = max(low, lowest), min(high, highest)
     return {name: found for name, found in limits.items() if np.isfinite(found).any()}
 
 
-def by_robust_z(table: Table, names: Sequence[str], z: float, comm: MPI.Intracomm) -> Limits:
+def by_robust_z(table: Table, names: Sequence[str], z: float, comm: MPI.Intracomm) -> tuple[Limits, dict[str, str]]:
     """Collective. Return column -> lowest and highest number within `z` robust standard deviations of the median.
 
-    A column of which more than half of the numbers are the same has no such limits.
+    A column of which more than half of the numbers are the same has no such limits; nor has one of which more than
+    `MOST_EMPTIED` lies beyond: that is how it is. The second result tells these and why.
     """
     chosen = table.select(list(names))
     middle = select(chosen, [[name] for name in names], (0.5,), comm)[:, 0]
@@ -102,7 +113,19 @@ def by_robust_z(table: Table, names: Sequence[str], z: float, comm: MPI.Intracom
 
     away = Table(schema, table.num_rows, table.workspace, distances)
     spread = z * NORMAL_MAD * select(away, [[name] for name in names], (0.5,), comm)[:, 0]
-    return {name: (m - s, m + s) for name, m, s in zip(names, middle, spread, strict=True) if s > 0}
+    limits = {name: (m - s, m + s) for name, m, s in zip(names, middle, spread, strict=True) if s > 0}
+    counted = np.zeros((len(limits), 2), np.int64)
+    for batch in chosen.batches():
+        for place, (name, (low, high)) in enumerate(limits.items()):
+            values = to_floats(batch.column(name))
+            counted[place] += ((values < low) | (values > high)).sum(), (~np.isnan(values)).sum()
+    comm.Allreduce(MPI.IN_PLACE, counted, op=MPI.SUM)
+    many = {
+        name: f"{beyond / known:.0%} of its numbers lie beyond {low:g} to {high:g}, more than {MOST_EMPTIED:.0%}"
+        for (name, (low, high)), (beyond, known) in zip(limits.items(), counted.tolist(), strict=True)
+        if beyond > MOST_EMPTIED * known
+    }
+    return {name: found for name, found in limits.items() if name not in many}, many
 
 
 def _alike(pool: list[str], width: dict[str, float]) -> list[str]:

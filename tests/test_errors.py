@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hvdedge import methods
+from hvdedge import methods, spacings
 from hvdedge.cleaning import errors
 from hvdedge.columns import to_text
 from hvdedge.errors import InputError, RankError
@@ -125,9 +125,64 @@ def test_an_ordinary_skewed_column_is_left_alone(name, seed, comm, workspace):
     assert rows_of(errors.clean(table_of(workspace, x=values), comm), "x") == values.tolist()
 
 
-def test_too_few_numbers_are_not_judged(comm, workspace):
+def test_fewer_than_30_numbers_and_numbers_of_rows_are_not_judged(comm, workspace):
+    few = [*np.random.default_rng(0).normal(size=28).tolist(), 10**9]
+    errors.clean(table_of(workspace, x=few), comm)
     errors.clean(table_of(workspace, x=[*range(1900), 10**9]), comm)
     assert changes(workspace) == []
+
+
+SMALL = {
+    "normal": (lambda draw: draw.normal(1000, 3, 300), [10000]),
+    "both sides": (lambda draw: draw.normal(20, 5, 1500), [-273, 205]),
+    "equal ones": (lambda draw: draw.integers(1, 26, 1200).astype(float), [99999] * 5),
+    "log-normal": (lambda draw: draw.lognormal(3, 1, 1000), [9e6]),
+    "different ones": (lambda draw: draw.integers(18, 91, 900).astype(float), [999, 1999]),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_numbers_that_stand_apart_are_found_in_small_tables(name, comm, workspace):
+    make, wrong = SMALL[name]
+    values = make(np.random.default_rng(0)).tolist()
+    found = rows_of(errors.clean(table_of(workspace, x=[*values, *wrong]), comm), "x")
+    assert found == [*values, *[None] * len(wrong)]
+
+
+@pytest.mark.parametrize("count", [30, 100, 1000])
+@pytest.mark.parametrize(
+    "name", ["lognormal", "pareto", "student", "exponential", "uniform", "poisson", "years", "two"]
+)
+def test_small_columns_of_any_shape_keep_their_numbers(name, count, comm):
+    draw = np.random.default_rng(0)
+    make = {
+        "lognormal": lambda: draw.lognormal(sigma=2, size=count),
+        "pareto": lambda: draw.pareto(1, size=count),
+        "student": lambda: draw.standard_t(3, size=count),
+        "exponential": lambda: draw.exponential(size=count),
+        "uniform": lambda: draw.random(count),
+        "poisson": lambda: draw.poisson(3, count).astype(float),
+        "years": lambda: 2024.0 - draw.geometric(0.1, count),
+        "two": lambda: np.where(draw.random(count) < 0.1, draw.normal(100, 3, count), draw.normal(0, 3, count)),
+    }[name]
+    wrong = 0
+    for _ in range(200):
+        values = make()
+        first, median, third = np.quantile(values, [0.25, 0.5, 0.75], method="inverted_cdf")
+        for sign in (-1, 1):
+            steps = spacings._outermost(np.empty(0, spacings.STEP), sign * (values - median))
+            wrong += np.isfinite(spacings._edge(steps, count, 0.01, third - first))
+    assert wrong <= 6  # of 400
+
+
+def test_the_outermost_distances_are_those_of_sorting(comm):
+    distances = np.random.default_rng(0).integers(-2000, 2000, 30_000).astype(float)
+    held = np.empty(0, spacings.STEP)
+    for part in np.array_split(distances, 11):
+        held = spacings._outermost(held, part)
+    values, rows = np.unique(distances, return_counts=True)
+    assert held["distance"].tolist() == values[::-1][: spacings.VALUES].tolist()
+    assert held["rows"].tolist() == rows[::-1][: spacings.VALUES].tolist()
 
 
 def test_cells_of_an_array_are_judged_together(comm, workspace):
@@ -175,6 +230,13 @@ def test_robust_z_finds_what_lies_beyond_so_many_deviations(z, comm, workspace):
     assert rows_of(table, "x") == [None if out else value for value, out in zip(values, far, strict=True)]
     assert far.sum() >= 2
     assert rows_of(table, "constant")[-1] == 9.0  # more than half are the same: there is no deviation to measure by
+
+
+def test_a_column_of_which_much_lies_beyond_is_left_and_said(comm, workspace):
+    values = [*np.random.default_rng(0).normal(size=900), *[25.0] * 100]
+    errors.clean(table_of(workspace, x=values), comm, outliers="robust_z")
+    assert changes(workspace) == []
+    assert workspace.metrics["errors"]["left_out"]["x"].startswith("10% of its numbers lie beyond")
 
 
 def test_isolation_finds_a_row_and_the_number_that_sets_it_apart(comm, workspace):

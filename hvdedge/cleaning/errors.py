@@ -72,7 +72,7 @@ def clean(
             how few random splits isolate their row; or not at all.
         pool: whether columns whose names differ only by a number are judged as one distribution (gap).
         slack: how far beyond its quantiles a column may reach, in widths between them (gap).
-        tail: the share of the numbers that may lie beyond each quantile; below 0.5 (gap).
+        tail: the share of the numbers that may lie beyond each quantile, or stand apart; below 0.5 (gap).
         z: how many robust standard deviations a number may be away from the median (robust_z).
         trees: how many to grow (isolation).
         score: the score above which a row is an outlier; its number that sets it apart most is emptied (isolation).
@@ -108,13 +108,15 @@ def clean(
     first_row = int(counts(table.num_rows, comm)[: comm.rank].sum())
     log = _Log(table)
     numbers = of_kind(table, NUMBERS, names)
-    spot = None
+    spot: Spot | None = None
+    left: dict[str, str] = {}
     if outliers == "isolation" and numbers:
         spot = _by_isolation(Forest(table, numbers, trees, seed, comm), score)
     elif outliers == "gap":
         spot = _by_limits(fences.by_gap(table, numbers, arrays(numbers) if pool else [], slack, tail, comm))
     elif outliers == "robust_z":
-        spot = _by_limits(fences.by_robust_z(table, numbers, z, comm))
+        limits, left = fences.by_robust_z(table, numbers, z, comm)
+        spot = _by_limits(limits)
     result = _emptied(table, spot, log) if spot else table
     eligible = _eligible(table, rules, discover)
     texts = of_kind(table, TEXTS, names) if spelling else []
@@ -138,7 +140,7 @@ def clean(
     table.workspace.metrics["errors"] = {
         **log.total(comm),
         **court.told(comm),
-        "left_out": left_out,
+        "left_out": left_out | left,
         **(_judged(table, result, known, first_row, comm) if known else {}),
     }
     return result
