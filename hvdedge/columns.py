@@ -5,6 +5,7 @@ categories is text with a dictionary; everything here takes it apart first, beca
 """
 
 import fnmatch
+import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -113,7 +114,10 @@ def from_floats(values: np.ndarray, type: pa.DataType) -> pa.Array:
 
 
 def to_text(column: pa.Array) -> pa.Array:
-    """Return the cells as they stand in logs and truth files."""
+    """Return the cells as they stand in logs and truth files; lists as JSON."""
+    if pa.types.is_nested(column.type):
+        cells = (None if cell is None else json.dumps(cell, default=str) for cell in column.to_pylist())
+        return pa.array(cells, pa.string())
     return plain(column).cast(pa.string())
 
 
@@ -143,7 +147,7 @@ class _Counter:
     def add(self, column: pa.Array) -> None:
         column = plain(column)
         if pa.types.is_floating(column.type):
-            column = column.filter(pc.is_finite(column))
+            column = pc.add(column.filter(pc.is_finite(column)), pa.scalar(0, column.type))  # -0 is 0
         column = column.drop_null()
         if self.is_over or not len(column):
             return

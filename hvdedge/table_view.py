@@ -1,6 +1,5 @@
 """The rows of a run's table or log, as `hvdedge show` prints them."""
 
-import json
 import pathlib
 import sys
 
@@ -9,6 +8,7 @@ import pyarrow.csv
 import pyarrow.dataset
 from rich.console import Console
 
+from hvdedge.columns import to_text
 from hvdedge.report_tables import Column, ReportTable
 
 FIRST_ROWS = 20
@@ -27,7 +27,8 @@ def show(path: pathlib.Path, as_csv: bool) -> None:
         schema = pa.schema([(f.name, pa.string() if pa.types.is_nested(f.type) else f.type) for f in table.schema])
         with pyarrow.csv.CSVWriter(sys.stdout.buffer, schema) as writer:
             for batch in table.to_batches():
-                writer.write_batch(pa.record_batch([_flat(column) for column in batch.columns], schema=schema))
+                cells = [to_text(column) if pa.types.is_nested(column.type) else column for column in batch.columns]
+                writer.write_batch(pa.record_batch(cells, schema=schema))
         return
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -36,8 +37,3 @@ def show(path: pathlib.Path, as_csv: bool) -> None:
     columns = [Column(name) for name in table.schema.names]
     shown = ReportTable(f"{path}: {table.count_rows():,} rows", tuple(columns), [tuple(row.values()) for row in rows])
     console.print(*shown.to_rich(console.width if console.is_terminal else None))
-
-
-def _flat(column: pa.Array) -> pa.Array:
-    """Return a column of lists as JSON, any other one as it is."""
-    return pa.array(map(json.dumps, column.to_pylist()), pa.string()) if pa.types.is_nested(column.type) else column

@@ -89,7 +89,8 @@ NUMBERS = st.one_of(
     st.lists(NUMBERS, max_size=20), st.sampled_from(["integer", "float"]), st.sampled_from([".", ","]), st.booleans()
 )
 def test_numbers_are_what_the_careful_reading_gives(cells, name, decimal, is_plain):
-    form = FileFormat(decimal=decimal, is_plain=is_plain)
+    # no file of decimal commas is plain
+    form = FileFormat(decimal=decimal, is_plain=is_plain and (decimal, name) != (",", "float"))
     found, _ = convert(texts(*cells), plan(name, form), 0)
     # one by one: no batch has a cell that spoils the quick way for the others
     expected = [numbers.repair(texts(cell), decimal=decimal, integer=name == "integer")[0] for cell in cells]
