@@ -1,0 +1,143 @@
+"""In which columns pairs of rows differ: the evidence from which dependencies are found.
+
+X -> A holds if and only if X has a column in each difference set that has A; a set of columns is unique if and only if
+it has one in each difference set. A difference set is uint64 (words,), bit c for column c, the lowest bits first.
+
+Source: Mannila and Raeiha 1994, Algorithms for inferring functional dependencies from relations.
+"""
+
+import numpy as np
+from mpi4py import MPI
+
+from hvdedge.coded import Coded
+from hvdedge.hashes import mix
+from hvdedge.hitting_sets import minimal
+from hvdedge.parallel import allgather_rows
+
+ALL_CELLS = 300_000_000  # cells that may be compared to look at all pairs of rows
+CHUNK_PAIRS = 1 << 18
+NEWS = 0.01  # of a window's pairs, that must show a new difference set for the next window to be tried
+WINDOWS = 30
+
+
+def words(columns: int) -> int:
+    """Return how many uint64 a difference set of so many columns takes."""
+    return max(-(-columns // 64), 1)
+
+
+def of_pairs(coded: Coded, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the difference sets of pairs of rows: uint64 (pairs, words)."""
+    found = np.zeros((len(one), words(len(coded.names))), np.uint64)
+    for number, codes in enumerate(coded.codes):
+        found[:, number // 64] |= (codes[one] != codes[other]).astype(np.uint64) << np.uint64(number % 64)
+    return found
+
+
+def is_small(coded: Coded) -> bool:
+    """Tell whether all pairs of rows can be looked at."""
+    return coded.rows * (coded.rows - 1) // 2 * len(coded.names) <= ALL_CELLS
+
+
+def of_all_pairs(coded: Coded, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return all difference sets, each once; the pairs are dealt over the ranks."""
+    found, waiting = _unique(np.zeros((0, words(len(coded.names))), np.uint64)), []
+    for apart in range(1 + comm.rank, coded.rows, comm.size):
+        one = np.arange(coded.rows - apart)
+        waiting.append(_unique(of_pairs(coded, one, one + apart)))
+        if sum(map(len, waiting)) > CHUNK_PAIRS:
+            found, waiting = _unique(np.concatenate([found, *waiting])), []
+    return shared(np.concatenate([found, *waiting]), comm)
+
+
+def sample(coded: Coded, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return difference sets of pairs that are alike in much, the columns dealt over the ranks.
+
+    For each column, rows that agree in it stand side by side, the most alike ones first; each is compared with those
+    around it, further on as long as that shows something new.
+    """
+    found = np.zeros((0, words(len(coded.names))), np.uint64)
+    by_rows = np.argsort([-count for count in coded.distinct], kind="stable")
+    for number in range(comm.rank, len(coded.names), comm.size):
+        others = [other for other in by_rows.tolist() if other != number]
+        order = np.lexsort([*(coded.codes[other] for other in reversed(others[:4])), coded.codes[number]])
+        codes = coded.codes[number][order]
+        for apart in range(1, WINDOWS + 1):
+            near = np.flatnonzero(codes[apart:] == codes[:-apart])
+            if not len(near):
+                break
+            parts = [
+                _unique(of_pairs(coded, order[near[at : at + CHUNK_PAIRS]], order[near[at : at + CHUNK_PAIRS] + apart]))
+                for at in range(0, len(near), CHUNK_PAIRS)
+            ]
+            before = len(found)
+            found = _unique(np.concatenate([found, *parts]))
+            if len(found) - before < NEWS * len(near):
+                break
+    return shared(found, comm)
+
+
+def shared(mine: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return the difference sets of all ranks, each once, in one order on every rank."""
+    return _unique(allgather_rows(_unique(mine), comm))
+
+
+def _unique(sets: np.ndarray) -> np.ndarray:
+    if sets.shape[1] > 1:
+        return np.unique(sets, axis=0)
+    return np.unique(sets[:, 0])[:, None]
+
+
+def about(sets: np.ndarray, column: int) -> np.ndarray:
+    """Return the minimal sets to be hit by what determines `column`: uint64 (sets, words)."""
+    word, bit = column // 64, np.uint64(1 << column % 64)
+    chosen = sets[(sets[:, word] & bit) != 0].copy()
+    chosen[:, word] &= ~bit
+    return minimal(chosen)
+
+
+class Groups:
+    """The rows that are alike in some columns, to be held against other columns.
+
+    Rows are sorted by a 64-bit hash of their cells there. Neighbours with the same hash are compared cell by cell, and
+    sorted by the cells themselves should a hash ever be that of two, so what is told is exact.
+
+    Attributes:
+        one, other: neighbours that are alike, as row numbers; all rows that are alike are tied by them.
+    """
+
+    def __init__(self, coded: Coded, columns: list[int]):
+        self._codes = coded.codes
+        keys = np.zeros(coded.rows, np.uint64)
+        for column in columns:
+            keys += mix(coded.codes[column].astype(np.uint64) + np.uint64(column << 32))
+        order = np.argsort(keys)
+        keys = keys[order]
+        places = np.flatnonzero(keys[1:] == keys[:-1])
+        self.one, self.other = order[places], order[places + 1]
+        same = np.ones(len(places), bool)
+        for column in columns:
+            same &= coded.codes[column][self.one] == coded.codes[column][self.other]
+        if not same.all():
+            order = np.lexsort([coded.codes[column] for column in columns])
+            self.one, self.other = order[:-1], order[1:]
+            for column in columns:
+                same = coded.codes[column][self.one] == coded.codes[column][self.other]
+                self.one, self.other = self.one[same], self.other[same]
+
+    def removals(self, column: int) -> int:
+        """Return how many rows would have to go for `column` to follow from these: the fewest possible."""
+        if not len(self.one):
+            return 0
+        starts = np.concatenate([[True], self.one[1:] != self.other[:-1]])
+        group = np.cumsum(starts)
+        rows = np.concatenate([self.one[starts], self.other])
+        key = np.concatenate([group[starts], group]) << 32 | self._codes[column][rows]
+        kinds, held = np.unique(key, return_counts=True)
+        edges = np.flatnonzero(np.diff(kinds >> 32, prepend=-1))
+        return int(len(rows) - np.maximum.reduceat(held, edges).sum())
+
+    def differ_in(self, column: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return those of the pairs that differ in `column`."""
+        codes = self._codes[column]
+        apart = codes[self.one] != codes[self.other]
+        return self.one[apart], self.other[apart]

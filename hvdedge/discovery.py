@@ -1,0 +1,175 @@
+"""Minimal functional dependencies and unique column combinations, exact, over all ranks.
+
+    difference sets of some pairs of rows      all pairs of a small table, else those that are alike in much
+      -> minimal hitting sets                  what no pair seen so far speaks against, each rank its branches
+      -> held against all rows                 each rank its column sets; not needed where all pairs were seen
+      -> pairs that speak against some         new difference sets, and again, until there are none
+
+What is left then is right and complete: each was held against the rows, and a dependency that is missing would have
+to hit all difference sets seen without containing one that was found. So it goes size by size of the left-hand side; a
+search that is stopped tells up to which size it is complete, and what it tells holds in any case.
+
+Source: Papenbrock and Naumann 2016, A hybrid approach to functional dependency discovery (HyFD: evidence from samples
+and validation in turn); Birnick et al. 2020, Hitting set enumeration with partial information for unique column
+combination discovery (HPIValid).
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from mpi4py import MPI
+
+from hvdedge import difference_sets
+from hvdedge.coded import Coded
+from hvdedge.difference_sets import Groups
+from hvdedge.hitting_sets import Search, Stopped, bits, minimal, to_ints, to_words
+from hvdedge.parallel import allgather_json, allgather_rows
+
+EVIDENCE_PAIRS = 50  # of those that break a candidate, taken as evidence
+UNIQUE = -1  # in the place of a right-hand side: the columns are unique
+Candidate = tuple[int, int]  # a set of columns, and the right-hand side
+
+
+@dataclass
+class Found:
+    """What was found, alike on every rank.
+
+    Attributes:
+        sets: (columns, the column that follows from them or UNIQUE), sorted; columns rising.
+        complete: True, or the size of column sets up to which all were found.
+        rounds, validated: how often candidates were held against the rows, and how many of them in all.
+    """
+
+    sets: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
+    complete: bool | int = True
+    rounds: int = 0
+    validated: int = 0
+
+
+class Clock:
+    """When to stop."""
+
+    def __init__(self, seconds: float):
+        self._end = time.monotonic() + seconds if seconds else float("inf")
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self._end
+
+
+def functional_dependencies(coded: Coded, comm: MPI.Intracomm, *, maximal_left: int = 0, seconds: float = 0.0) -> Found:
+    """Collective. Return all minimal functional dependencies with one column on the right.
+
+    Args:
+        maximal_left: columns on the left, at most; 0 for any number.
+        seconds: when to stop with what is proved by then; 0 for never.
+    """
+    return _find(coded, list(range(len(coded.names))), maximal_left, seconds, comm)
+
+
+def unique_columns(coded: Coded, comm: MPI.Intracomm, *, maximal: int = 0, seconds: float = 0.0) -> Found:
+    """Collective. Return all minimal sets of columns in which no two rows are alike; arguments as above."""
+    return _find(coded, [UNIQUE], maximal, seconds, comm)
+
+
+def _find(coded: Coded, rights: list[int], maximal: int, seconds: float, comm: MPI.Intracomm) -> Found:
+    clock, found = Clock(seconds), Found()
+    most = min(maximal or len(coded.names), len(coded.names))
+    all_seen = difference_sets.is_small(coded)
+    seen = difference_sets.of_all_pairs(coded, comm) if all_seen else difference_sets.sample(coded, comm)
+    families = _families(seen, rights, comm)
+    holds: set[Candidate] = set()
+    for size in [most] if all_seen and not seconds else range(1, most + 1):
+        while True:
+            try:
+                candidates, is_cut = _candidates(families, len(coded.names), size, clock, comm)
+                if all_seen:
+                    break
+                open_ones = [one for one in candidates if one not in holds]
+                found.validated += len(open_ones)
+                broken, valid = _against(coded, open_ones, clock, comm)
+            except Stopped:
+                found.complete = size - 1
+                return found
+            found.rounds += 1
+            holds |= valid
+            if not len(broken):
+                break
+            seen = difference_sets.shared(np.concatenate([seen, broken]), comm)
+            families = _families(seen, rights, comm)
+        found.sets = sorted((tuple(bits(columns)), right) for columns, right in candidates)
+        if not is_cut:
+            return found
+    found.complete = most
+    return found
+
+
+def _families(seen: np.ndarray, rights: list[int], comm: MPI.Intracomm) -> dict[int, list[int]]:
+    """Collective. Return right -> the minimal sets to be hit; the rights are dealt over the ranks."""
+    mine = {
+        right: to_ints(minimal(seen) if right == UNIQUE else difference_sets.about(seen, right))
+        for right in rights[comm.rank :: comm.size]
+    }
+    return {right: sets for part in allgather_json([*mine.items()], comm) for right, sets in part}
+
+
+def _candidates(
+    families: dict[int, list[int]], width: int, most: int, clock: Clock, comm: MPI.Intracomm
+) -> tuple[list[Candidate], bool]:
+    """Collective. Return the minimal hitting sets of up to `most` columns, sorted, and whether larger ones may exist.
+
+    Raises:
+        Stopped: on all ranks, where the time is over on one.
+    """
+    every, words = (1 << width) - 1, difference_sets.words(width)
+    rows = [np.empty((0, words + 1), np.uint64)]
+    told = np.zeros(2, np.int64)  # cut, stopped
+    try:
+        for turn, (right, sets) in enumerate(sorted(families.items())):
+            elements = every if right == UNIQUE else every & ~(1 << right)
+            search = Search(sets, elements, most, (comm.rank + turn) % comm.size, comm.size, clock.is_over)
+            told[0] |= search.is_cut
+            part = np.full((len(search.found), words + 1), right % 2**64, np.uint64)
+            part[:, :words] = to_words(search.found, words)
+            rows.append(part)
+    except Stopped:
+        told[1] = 1
+    comm.Allreduce(MPI.IN_PLACE, told, op=MPI.MAX)
+    if told[1]:
+        raise Stopped
+    everyone = allgather_rows(np.concatenate(rows), comm)
+    rights = everyone[:, words].astype(np.int64).tolist()
+    return sorted(zip(to_ints(everyone[:, :words]), rights, strict=True)), bool(told[0])
+
+
+def _against(
+    coded: Coded, candidates: list[Candidate], clock: Clock, comm: MPI.Intracomm
+) -> tuple[np.ndarray, set[Candidate]]:
+    """Collective. Return difference sets that speak against candidates, and the candidates that hold.
+
+    Raises:
+        Stopped: on all ranks, where the time is over on one.
+    """
+    rights: dict[int, list[int]] = {}
+    for columns, right in candidates:
+        rights.setdefault(columns, []).append(right)
+    broken = [np.empty((0, difference_sets.words(len(coded.names))), np.uint64)]
+    valid: list[Candidate] = []
+    told = np.zeros(1, np.int64)
+    for columns in [*rights][comm.rank :: comm.size]:
+        if clock.is_over():
+            told[0] = 1
+            break
+        groups = Groups(coded, bits(columns))
+        for right in rights[columns]:
+            one, other = (groups.one, groups.other) if right == UNIQUE else groups.differ_in(right)
+            if len(one):
+                chosen = np.linspace(0, len(one) - 1, min(EVIDENCE_PAIRS, len(one))).astype(np.int64)
+                broken.append(difference_sets.of_pairs(coded, one[chosen], other[chosen]))
+            else:
+                valid.append((columns, right))
+    comm.Allreduce(MPI.IN_PLACE, told, op=MPI.MAX)
+    if told[0]:
+        raise Stopped
+    holds = {(columns, right) for part in allgather_json(valid, comm) for columns, right in part}
+    return difference_sets.shared(np.concatenate(broken), comm), holds
