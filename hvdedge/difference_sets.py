@@ -11,7 +11,7 @@ from mpi4py import MPI
 
 from hvdedge.coded import Coded
 from hvdedge.hashes import mix
-from hvdedge.hitting_sets import minimal
+from hvdedge.hitting_sets import reduced
 from hvdedge.parallel import allgather_rows
 
 ALL_CELLS = 300_000_000  # cells that may be compared to look at all pairs of rows
@@ -88,11 +88,11 @@ def _unique(sets: np.ndarray) -> np.ndarray:
 
 
 def about(sets: np.ndarray, column: int) -> np.ndarray:
-    """Return the minimal sets to be hit by what determines `column`: uint64 (sets, words)."""
+    """Return the sets to be hit by what determines `column`: uint64 (sets, words)."""
     word, bit = column // 64, np.uint64(1 << column % 64)
     chosen = sets[(sets[:, word] & bit) != 0].copy()
     chosen[:, word] &= ~bit
-    return minimal(chosen)
+    return reduced(chosen)
 
 
 class Groups:

@@ -23,10 +23,11 @@ from mpi4py import MPI
 from hvdedge import difference_sets
 from hvdedge.coded import Coded
 from hvdedge.difference_sets import Groups
-from hvdedge.hitting_sets import Search, Stopped, bits, minimal, to_ints, to_words
+from hvdedge.hitting_sets import Search, Stopped, bits, reduced, to_ints, to_words
 from hvdedge.parallel import allgather_json, allgather_rows
 
 EVIDENCE_PAIRS = 50  # of those that break a candidate, taken as evidence
+FEW = 4  # right-hand sides a rank, from which on they are dealt
 UNIQUE = -1  # in the place of a right-hand side: the columns are unique
 Candidate = tuple[int, int]  # a set of columns, and the right-hand side
 
@@ -77,12 +78,11 @@ def _find(coded: Coded, rights: list[int], maximal: int, seconds: float, comm: M
     most = min(maximal or len(coded.names), len(coded.names))
     all_seen = difference_sets.is_small(coded)
     seen = difference_sets.of_all_pairs(coded, comm) if all_seen else difference_sets.sample(coded, comm)
-    families = _families(seen, rights, comm)
     holds: set[Candidate] = set()
     for size in [most] if all_seen and not seconds else range(1, most + 1):
         while True:
             try:
-                candidates, is_cut = _candidates(families, len(coded.names), size, clock, comm)
+                candidates, is_cut = _candidates(seen, rights, len(coded.names), size, clock, comm)
                 if all_seen:
                     break
                 open_ones = [one for one in candidates if one not in holds]
@@ -96,7 +96,6 @@ def _find(coded: Coded, rights: list[int], maximal: int, seconds: float, comm: M
             if not len(broken):
                 break
             seen = difference_sets.shared(np.concatenate([seen, broken]), comm)
-            families = _families(seen, rights, comm)
         found.sets = sorted((tuple(bits(columns)), right) for columns, right in candidates)
         if not is_cut:
             return found
@@ -104,17 +103,8 @@ def _find(coded: Coded, rights: list[int], maximal: int, seconds: float, comm: M
     return found
 
 
-def _families(seen: np.ndarray, rights: list[int], comm: MPI.Intracomm) -> dict[int, list[int]]:
-    """Collective. Return right -> the minimal sets to be hit; the rights are dealt over the ranks."""
-    mine = {
-        right: to_ints(minimal(seen) if right == UNIQUE else difference_sets.about(seen, right))
-        for right in rights[comm.rank :: comm.size]
-    }
-    return {right: sets for part in allgather_json([*mine.items()], comm) for right, sets in part}
-
-
 def _candidates(
-    families: dict[int, list[int]], width: int, most: int, clock: Clock, comm: MPI.Intracomm
+    seen: np.ndarray, rights: list[int], width: int, most: int, clock: Clock, comm: MPI.Intracomm
 ) -> tuple[list[Candidate], bool]:
     """Collective. Return the minimal hitting sets of up to `most` columns, sorted, and whether larger ones may exist.
 
@@ -125,9 +115,14 @@ def _candidates(
     rows = [np.empty((0, words + 1), np.uint64)]
     told = np.zeros(2, np.int64)  # cut, stopped
     try:
-        for turn, (right, sets) in enumerate(sorted(families.items())):
+        is_many = len(rights) >= FEW * comm.size  # then each rank has its own right-hand sides, else its branches
+        for right in rights[comm.rank :: comm.size] if is_many else rights:
+            if clock.is_over():
+                raise Stopped
+            sets = reduced(seen) if right == UNIQUE else difference_sets.about(seen, right)
             elements = every if right == UNIQUE else every & ~(1 << right)
-            search = Search(sets, elements, most, (comm.rank + turn) % comm.size, comm.size, clock.is_over)
+            share = (0, 1) if is_many else ((comm.rank + right) % comm.size, comm.size)
+            search = Search(sets, elements, most, share, clock.is_over)
             told[0] |= search.is_cut
             part = np.full((len(search.found), words + 1), right % 2**64, np.uint64)
             part[:, :words] = to_words(search.found, words)

@@ -7,12 +7,14 @@ critical sets), which makes all that is found minimal, and each is found once.
 Source: Murakami and Uno 2014, Efficient algorithms for dualizing large-scale hypergraphs (MMCS).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 SPLIT_AT = 2  # elements taken, from which on a branch belongs to one rank
 CHECKED = 256  # branches between two looks at the clock
+TRIED, WORTH = 64, 0.01  # of so many small sets, what they must take out of the others for the next ones to be tried
+Share = tuple[int, int]
 
 
 class Stopped(Exception):
@@ -27,22 +29,23 @@ class Search:
         is_cut: whether a branch ended because of `most`, so that there may be larger ones.
     """
 
-    def __init__(
-        self, sets: Iterable[int], elements: int, most: int, rank: int, size: int, is_over: Callable[[], bool]
-    ):
-        """`elements`: those that may be taken; `is_over`: whether to give up."""
+    def __init__(self, sets: np.ndarray, elements: int, most: int, share: Share, is_over: Callable[[], bool]):
+        """Search.
+
+        Args:
+            sets: uint64 (sets, words), all made of `elements`.
+            share: (rank, size): the branches are dealt over so many ranks; (0, 1) for all.
+            is_over: whether to give up.
+        """
         self.found: list[int] = []
         self.is_cut = False
-        self._sets = sorted({each & elements for each in sets}, key=lambda each: (each.bit_count(), each))
+        sets = sets[np.argsort(np.bitwise_count(sets).sum(axis=1), kind="stable")]
+        self._sets = to_ints(sets)
         self._most = most
-        self._rank, self._size = rank, size
+        self._rank, self._size = share
         self._is_over = is_over
         self._branches = self._steps = 0
-        self._hits = {1 << bit: 0 for bit in range(elements.bit_length()) if elements >> bit & 1}
-        for place, each in enumerate(self._sets):
-            for bit in self._hits:
-                if each & bit:
-                    self._hits[bit] |= 1 << place
+        self._hits = _members(sets, elements)
         if not self._sets or self._sets[0]:
             self._go(0, [], (1 << len(self._sets)) - 1, elements)
 
@@ -75,16 +78,34 @@ class Search:
             allowed |= element
 
 
-def minimal(masks: np.ndarray) -> np.ndarray:
-    """Return the sets of which no other one is a part; each once: uint64 (sets, words), smallest first."""
-    masks = np.unique(masks, axis=0) if masks.shape[1] > 1 else np.unique(masks[:, 0])[:, None]
-    rest = masks[np.argsort(np.bitwise_count(masks).sum(axis=1), kind="stable")]
-    found = []
+def _members(sets: np.ndarray, elements: int) -> dict[int, int]:
+    """Return element -> the numbers of the sets that have it, as a whole number; elements as 1 << bit."""
+    found = {}
+    for bit in bits(elements):
+        has = (sets[:, bit // 64] >> np.uint64(bit % 64) & np.uint64(1)).astype(bool)
+        found[1 << bit] = int.from_bytes(np.packbits(has, bitorder="little").tobytes(), "little")
+    return found
+
+
+def reduced(sets: np.ndarray) -> np.ndarray:
+    """Return the sets, each once, without those of which another is a part, as far as that pays.
+
+    Small sets are held against all others, as long as some go.
+    """
+    rest = np.unique(sets, axis=0) if sets.shape[1] > 1 else np.unique(sets[:, 0])[:, None]
+    rest = rest[np.argsort(np.bitwise_count(rest).sum(axis=1), kind="stable")]
+    found, gone, tried = [], 0, 0
     while len(rest):
-        least = rest[0]
+        least, before = rest[0], len(rest)
         found.append(least)
-        rest = rest[((rest & least) != least).any(axis=1)]
-    return np.array(found, np.uint64).reshape(-1, masks.shape[1])
+        rest = rest[1:][((rest[1:] & least) != least).any(axis=1)]
+        gone += before - 1 - len(rest)
+        tried += 1
+        if tried == TRIED:
+            if gone < WORTH * len(rest):
+                break
+            gone = tried = 0
+    return np.concatenate([np.array(found, np.uint64).reshape(-1, sets.shape[1]), rest])
 
 
 def to_ints(masks: np.ndarray) -> list[int]:

@@ -1,0 +1,137 @@
+"""Inclusion dependencies: the values of some columns are all among those of others.
+
+    value  hash(value) % ranks    its columns, as bits     A <= B: all values of A have the bit of B
+    "x"    rank 1                 A B .
+    "y"    rank 0                 . B C                    rank by rank, and over all ranks by a bitwise and
+
+Values are compared as text, empty cells left out. Where they are too many for a rank's memory they are looked at in
+several passes over the table, each with its part of the hashes.
+
+For several columns on each side, a pair of column lists is a candidate if all its parts hold; the values are the rows'
+cells side by side.
+
+Source: Bauckmann, Leser and Naumann 2010, Efficient and exact computation of inclusion dependencies for data
+integration (SPIDER); De Marchi, Lopes and Petit 2009, Unary and n-ary inclusion dependency discovery.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from mpi4py import MPI
+
+from hvdedge.columns import kind, to_text
+from hvdedge.discovery import Clock
+from hvdedge.hashes import hash_text
+from hvdedge.parallel import exchange
+from hvdedge.tables import Table, from_bytes, to_bytes
+
+Columns = tuple[str, ...]
+Inclusion = tuple[Columns, Columns]
+HELD_BYTES = 4  # copies of a value that are held at once
+VALUES = pa.schema([("value", pa.string()), ("column", pa.int32())])
+
+
+def find(table: Table, comm: MPI.Intracomm, *, maximal: int = 1, seconds: float = 0.0) -> tuple[list[Inclusion], int]:
+    """Collective. Return all inclusion dependencies inside the table, sorted, and up to how many columns all are there.
+
+    Args:
+        maximal: columns on each side, at most.
+        seconds: when to stop with what is found by then; 0 for never.
+    """
+    clock = Clock(seconds)
+    names = [name for name in table.columns if kind(table.schema.field(name).type) != "array"]
+    found = _included(table, [(name,) for name in names], comm)
+    level, size = found, 1
+    while size < maximal and level:
+        candidates = _joined(level)
+        told = np.array(clock.is_over(), np.int64)
+        comm.Allreduce(MPI.IN_PLACE, told, op=MPI.MAX)
+        if told:
+            return sorted(found), size
+        needed = list(dict.fromkeys(side for candidate in candidates for side in candidate))
+        holds = {*_included(table, needed, comm)} if candidates else set()
+        level = [candidate for candidate in candidates if candidate in holds]
+        found += level
+        size += 1
+    return sorted(found), maximal
+
+
+def _joined(level: Sequence[Inclusion]) -> list[Inclusion]:
+    """Return the candidates with one column more on each side, all parts of which hold; the left side rising."""
+    known, size = {*level}, len(level[0][0])
+    candidates = []
+    for left, right in level:
+        for other, target in level:
+            if other[:-1] != left[:-1] or target[:-1] != right[:-1] or other[-1] <= left[-1] or target[-1] in right:
+                continue
+            whole, into = (*left, other[-1]), (*right, target[-1])
+            parts = ((whole[:at] + whole[at + 1 :], into[:at] + into[at + 1 :]) for at in range(size + 1))
+            if all(part in known for part in parts):
+                candidates.append((whole, into))
+    return candidates
+
+
+def _included(table: Table, groups: list[Columns], comm: MPI.Intracomm) -> list[Inclusion]:
+    """Collective. Return which of the column lists `groups` have all their values among those of which others."""
+    words = -(-len(groups) // 64)
+    within = np.full((len(groups), words), np.iinfo(np.uint64).max, np.uint64)
+    is_filled = np.zeros(len(groups), np.int64)
+    passes = _passes(table, groups, comm)
+    for turn in range(passes):
+        values, columns = _owned(table, groups, turn, passes, comm)
+        masks = np.zeros((len(values.dictionary), words), np.uint64)
+        places = np.asarray(values.indices)
+        np.bitwise_or.at(masks, (places, columns // 64), np.uint64(1) << (columns % 64).astype(np.uint64))
+        for number in range(len(groups)):
+            own = masks[places[columns == number]]
+            is_filled[number] |= len(own) > 0
+            within[number] &= np.bitwise_and.reduce(own, axis=0, initial=np.iinfo(np.uint64).max)
+    comm.Allreduce(MPI.IN_PLACE, within, op=MPI.BAND)
+    comm.Allreduce(MPI.IN_PLACE, is_filled, op=MPI.MAX)
+    return [
+        (group, other)
+        for number, group in enumerate(groups)
+        for place, other in enumerate(groups)
+        if place != number and is_filled[number] and within[number, place // 64] >> np.uint64(place % 64) & np.uint64(1)
+    ]
+
+
+def _passes(table: Table, groups: list[Columns], comm: MPI.Intracomm) -> int:
+    """Collective. Return in how many parts the values fit into the memory for a table."""
+    cells = sum(len(group) for group in groups)
+    size_bytes = sum(batch.nbytes for batch in table.batches()) // max(len(table.columns), 1) * cells * HELD_BYTES
+    passes = np.array(-(-size_bytes // table.workspace.table_bytes), np.int64)
+    comm.Allreduce(MPI.IN_PLACE, passes, op=MPI.MAX)
+    return max(int(passes), 1)
+
+
+def _owned(
+    table: Table, groups: list[Columns], turn: int, passes: int, comm: MPI.Intracomm
+) -> tuple[pa.DictionaryArray, np.ndarray]:
+    """Collective. Return the different values that this rank looks after in a pass, and the column list of each."""
+    sent: list[list[pa.RecordBatch]] = [[] for _ in range(comm.size)]
+    for number, group in enumerate(groups):
+        parts = [_values(batch, group).unique() for batch in table.select(list(group)).batches()]
+        values = pa.chunked_array([*parts, pa.array([], pa.string())]).unique().drop_null()
+        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        hashes = hash_text(values)
+        owner = np.where(
+            hashes // np.uint64(comm.size) % np.uint64(passes) == turn, hashes % np.uint64(comm.size), -1.0
+        )
+        for rank in range(comm.size):
+            mine = values.filter(pa.array(owner == rank))
+            sent[rank].append(pa.record_batch([mine, pa.array(np.full(len(mine), number, np.int32))], VALUES))
+    arrived = exchange([to_bytes(batches, VALUES) for batches in sent], comm)
+    owned = pa.Table.from_batches([batch for part in arrived for batch in from_bytes(part)], VALUES)
+    return owned["value"].combine_chunks().dictionary_encode(), owned["column"].to_numpy()
+
+
+def _values(batch: pa.RecordBatch, group: Columns) -> pa.Array:
+    """Return the cells of some columns side by side, each with its length before it; null where one is empty."""
+    texts = [to_text(batch.column(name)) for name in group]
+    if len(texts) == 1:
+        return texts[0]
+    parts = [pc.binary_join_element_wise(pc.binary_length(text).cast(pa.string()), text, ":") for text in texts]
+    return pc.binary_join_element_wise(*parts, " ")
