@@ -1,9 +1,9 @@
 """Functional dependencies, unique columns and inclusions of real and wide tables on two ranks: seconds and memory.
 
 The tables: Adult (from $HVDEDGE_DATA, left out where it is absent), Adult repeated to a million rows with noise, and a
-random one of 1,000 rows x 100 columns. Beside it stands Desbordante, where its wheel is to be had: HyFD and HyUCC in one
-process. The seconds are those of the profilers, without start and reading, as both sides hold the table by then. One
-JSON line a figure.
+random one of 1,000 rows x 100 columns. Beside it stands Desbordante, where its wheel is to be had: HyFD and HyUCC in
+one process. The seconds are those of the profilers, without start and reading, as both sides hold the table by then.
+One JSON line a figure.
 
     python bench/dependencies.py [--only adult million wide] [--ranks 2]
 """
@@ -110,7 +110,8 @@ def _desbordante(path: pathlib.Path) -> dict:
         "for name, algorithm in (('functional_dependencies', desbordante.fd.algorithms.HyFD()),"
         " ('unique_columns', desbordante.ucc.algorithms.HyUCC())):\n"
         "    algorithm.load_data(table=(sys.argv[1], ';', False))\n"
-        "    began = time.perf_counter()\n    algorithm.execute()\n    found[name] = round(time.perf_counter() - began, 2)\n"
+        "    began = time.perf_counter()\n    algorithm.execute()\n"
+        "    found[name] = round(time.perf_counter() - began, 2)\n"
         "print(json.dumps(found))\n"
     )
     try:

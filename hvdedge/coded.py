@@ -17,6 +17,7 @@ from hvdedge.hashes import hash_text
 from hvdedge.parallel import allgather_rows, counts, exchange, exchange_runs
 from hvdedge.tables import Table, from_bytes, to_bytes
 
+COPIES = 3  # of a value, while its column is coded
 VALUE = pa.schema([("value", pa.string())])
 
 
@@ -38,27 +39,57 @@ class Coded:
 
 
 def encode(table: Table, comm: MPI.Intracomm, *, null_equals_null: bool = True) -> Coded:
-    """Collective. Return all ranks' rows as codes; where null is no null, each empty cell has a code of its own."""
+    """Collective. Return all ranks' rows as codes; where null is no null, each empty cell has a code of its own.
+
+    The profilers of a stage share it.
+    """
+    key, shared = f"coded, null_equals_null = {null_equals_null}", table.workspace.shared
+    if key not in shared or shared[key][0] is not table:
+        shared[key] = table, _encode(table, comm, null_equals_null)
+    return shared[key][1]
+
+
+def _encode(table: Table, comm: MPI.Intracomm, null_equals_null: bool) -> Coded:
+    """Collective."""
     names = [name for name in table.columns if kind(table.schema.field(name).type) != "array"]
     total = int(counts(table.num_rows, comm).sum())
     in_memory = total * len(names) * 4 <= table.workspace.table_bytes
-    codes, distinct = [], []
-    for number, name in enumerate(names):
-        mine, count = _numbered(table, name, null_equals_null, comm)
-        whole = allgather_rows(mine, comm)
-        if not in_memory:
-            held = np.lib.format.open_memmap(table.workspace.scratch / f"codes-{number}.npy", "w+", np.int32, (total,))
-            held[:] = whole
-            whole = held
-        codes.append(whole)
-        distinct.append(count)
+    at_once = np.array(_at_once(table, len(names)), np.int64)
+    comm.Allreduce(MPI.IN_PLACE, at_once, op=MPI.MIN)
+    codes: list[np.ndarray] = []
+    distinct: list[int] = []
+    for start in range(0, len(names), int(at_once)):
+        chosen = names[start : start + int(at_once)]
+        parts: dict[str, list[pa.Array]] = {name: [pa.array([], pa.string()).dictionary_encode()] for name in chosen}
+        for batch in table.select(chosen).batches():
+            for name in chosen:
+                parts[name].append(to_text(batch.column(name)).dictionary_encode())
+        for name in chosen:
+            mine, count = _numbered(pa.chunked_array(parts.pop(name)), null_equals_null, comm)
+            whole = allgather_rows(mine, comm)
+            if not in_memory:
+                path = table.workspace.scratch / f"codes-{len(codes)}-{null_equals_null}.npy"
+                held = np.lib.format.open_memmap(path, "w+", np.int32, (total,))
+                held[:] = whole
+                whole = held
+            codes.append(whole)
+            distinct.append(count)
     return Coded(names, codes, distinct, total)
 
 
-def _numbered(table: Table, name: str, null_equals_null: bool, comm: MPI.Intracomm) -> tuple[np.ndarray, int]:
+def _at_once(table: Table, columns: int) -> int:
+    """Return how many columns are read at once, as their different values may be held."""
+    first = next(iter(table.batches()), None)
+    if first is None or not columns:
+        return max(columns, 1)
+    size_bytes = first.nbytes / max(first.num_rows, 1) * table.num_rows / len(first.columns)
+    return int(np.clip(table.workspace.table_bytes / (COPIES * max(size_bytes, 1)), 1, columns))
+
+
+def _numbered(parts: pa.ChunkedArray, null_equals_null: bool, comm: MPI.Intracomm) -> tuple[np.ndarray, int]:
     """Collective. Return this rank's cells of a column as codes, int32, and how many codes there are."""
-    parts = [to_text(batch.column(0)) for batch in table.select([name]).batches()]
-    cells = pa.chunked_array([*parts, pa.array([], pa.string())]).combine_chunks().dictionary_encode()
+    cells = parts.unify_dictionaries().combine_chunks()
+    cells = cells.chunk(0) if isinstance(cells, pa.ChunkedArray) else cells
     values = cells.dictionary
     owner = (hash_text(values) % np.uint64(comm.size)).astype(np.int64)
     order = np.argsort(owner, kind="stable")

@@ -18,6 +18,7 @@ ALL_CELLS = 300_000_000  # cells that may be compared to look at all pairs of ro
 CHUNK_PAIRS = 1 << 18
 NEWS = 0.01  # of a window's pairs, that must show a new difference set for the next window to be tried
 WINDOWS = 30
+WINDOW_PAIRS = 1 << 17  # of a column and a window, evenly from all
 
 
 def words(columns: int) -> int:
@@ -58,22 +59,30 @@ def sample(coded: Coded, comm: MPI.Intracomm) -> np.ndarray:
     found = np.zeros((0, words(len(coded.names))), np.uint64)
     by_rows = np.argsort([-count for count in coded.distinct], kind="stable")
     for number in range(comm.rank, len(coded.names), comm.size):
-        others = [other for other in by_rows.tolist() if other != number]
-        order = np.lexsort([*(coded.codes[other] for other in reversed(others[:4])), coded.codes[number]])
+        order = np.argsort(_packed(coded, [number, *(other for other in by_rows.tolist() if other != number)]))
         codes = coded.codes[number][order]
         for apart in range(1, WINDOWS + 1):
             near = np.flatnonzero(codes[apart:] == codes[:-apart])
             if not len(near):
                 break
-            parts = [
-                _unique(of_pairs(coded, order[near[at : at + CHUNK_PAIRS]], order[near[at : at + CHUNK_PAIRS] + apart]))
-                for at in range(0, len(near), CHUNK_PAIRS)
-            ]
+            near = near[np.linspace(0, len(near) - 1, min(len(near), WINDOW_PAIRS)).astype(np.int64)]
             before = len(found)
-            found = _unique(np.concatenate([found, *parts]))
+            found = _unique(np.concatenate([found, _unique(of_pairs(coded, order[near], order[near + apart]))]))
             if len(found) - before < NEWS * len(near):
                 break
     return shared(found, comm)
+
+
+def _packed(coded: Coded, columns: list[int]) -> np.ndarray:
+    """Return keys that sort rows by the first column, then by as many of the others as fit into 64 bits."""
+    keys, room = np.zeros(coded.rows, np.uint64), 64
+    for column in columns:
+        width = max(coded.distinct[column] - 1, 1).bit_length()
+        if width > room:
+            break
+        keys = keys << np.uint64(width) | coded.codes[column].astype(np.uint64)
+        room -= width
+    return keys
 
 
 def shared(mine: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:

@@ -101,8 +101,9 @@ def _included(table: Table, groups: list[Columns], comm: MPI.Intracomm) -> list[
 def _passes(table: Table, groups: list[Columns], comm: MPI.Intracomm) -> int:
     """Collective. Return in how many parts the values fit into the memory for a table."""
     cells = sum(len(group) for group in groups)
-    size_bytes = sum(batch.nbytes for batch in table.batches()) // max(len(table.columns), 1) * cells * HELD_BYTES
-    passes = np.array(-(-size_bytes // table.workspace.table_bytes), np.int64)
+    first = next(iter(table.batches()), None)
+    size_bytes = first.nbytes / max(first.num_rows, 1) * table.num_rows / len(first.columns) if first else 0
+    passes = np.array(np.ceil(size_bytes * cells * HELD_BYTES / table.workspace.table_bytes), np.int64)
     comm.Allreduce(MPI.IN_PLACE, passes, op=MPI.MAX)
     return max(int(passes), 1)
 
@@ -111,21 +112,25 @@ def _owned(
     table: Table, groups: list[Columns], turn: int, passes: int, comm: MPI.Intracomm
 ) -> tuple[pa.DictionaryArray, np.ndarray]:
     """Collective. Return the different values that this rank looks after in a pass, and the column list of each."""
+    held: list[list[pa.Array]] = [[pa.array([], pa.string())] for _ in groups]
+    for batch in table.select(list(dict.fromkeys(name for group in groups for name in group))).batches():
+        for parts, group in zip(held, groups, strict=True):
+            values = _values(batch, group).unique().drop_null()
+            parts.append(values if passes == 1 else values.filter(_is_due(hash_text(values), turn, passes, comm)))
     sent: list[list[pa.RecordBatch]] = [[] for _ in range(comm.size)]
-    for number, group in enumerate(groups):
-        parts = [_values(batch, group).unique() for batch in table.select(list(group)).batches()]
-        values = pa.chunked_array([*parts, pa.array([], pa.string())]).unique().drop_null()
-        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    for number, parts in enumerate(held):
+        values = pa.chunked_array(parts).unique()
         hashes = hash_text(values)
-        owner = np.where(
-            hashes // np.uint64(comm.size) % np.uint64(passes) == turn, hashes % np.uint64(comm.size), -1.0
-        )
         for rank in range(comm.size):
-            mine = values.filter(pa.array(owner == rank))
+            mine = values.filter(pa.array(hashes % np.uint64(comm.size) == rank))
             sent[rank].append(pa.record_batch([mine, pa.array(np.full(len(mine), number, np.int32))], VALUES))
     arrived = exchange([to_bytes(batches, VALUES) for batches in sent], comm)
     owned = pa.Table.from_batches([batch for part in arrived for batch in from_bytes(part)], VALUES)
     return owned["value"].combine_chunks().dictionary_encode(), owned["column"].to_numpy()
+
+
+def _is_due(hashes: np.ndarray, turn: int, passes: int, comm: MPI.Intracomm) -> pa.Array:
+    return pa.array(hashes // np.uint64(comm.size) % np.uint64(passes) == turn)
 
 
 def _values(batch: pa.RecordBatch, group: Columns) -> pa.Array:

@@ -66,6 +66,7 @@ class Workspace:
     Attributes:
         metrics: what the stage's record shall say, set alike on every rank.
         events: what happened on the way, such as a method that adapted; for the record, too, and alike on every rank.
+        shared: what several methods of a stage need and one has made, by name.
         changes: this rank's batches of CHANGES, one row for each cell that a method changed; `after` is null where
             the cell was emptied, `column` is null where the whole row went (rule says why).
         quarantine: this rank's batches of QUARANTINE, one row for each row that could not be read, and for each cell
@@ -77,6 +78,7 @@ class Workspace:
     memory_bytes: int
     metrics: dict[str, Any] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
+    shared: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.changes = Spool(CHANGES, self.scratch, self.table_bytes)

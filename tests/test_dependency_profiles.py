@@ -187,7 +187,7 @@ def test_what_is_told_when_the_time_is_over_is_right_and_complete_up_to_a_size(s
 
 def test_a_bound_of_the_left_side_is_told(comm, workspace):
     draw = np.random.default_rng(0)
-    table = table_of(workspace, **{f"c{number}": draw.integers(0, 4, 60).tolist() for number in range(7)})
+    table = table_of(workspace, **{f"c{number}": draw.integers(0, 25, 40).tolist() for number in range(7)})
     found = functional_dependencies.profile(table, comm, maximal_left=2)
     assert found["complete"] == {"functional_dependencies": 2}
     assert max(len(left) for left, _ in found["functional_dependencies"]) <= 2
