@@ -7,7 +7,7 @@ each rank converts its cells.
 
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -207,12 +207,12 @@ def _join(files: dict[int, _File], pieces: list[Piece], source: Source, comm: MP
     A file without names takes those of the first file that is as wide and has columns of the same kinds; where there is
     none, its columns are column_0, column_1, ...
     """
-    names = {number: _unique_names(file.names) for number, file in files.items() if file.names is not None}
+    names = {number: _numbered(file.names) for number, file in files.items() if file.names is not None}
     named = list(names)
     for number, file in files.items():
         if file.names is None:
             like = next((other for other in named if _look_alike(files[other], file)), None)
-            names[number] = _unique_names([""] * file.width) if like is None else names[like]
+            names[number] = _numbered([""] * file.width) if like is None else names[like]
     columns, spelled = joining.by_name(names)
     wanted = [column.first for column in joining.to_compare(columns, len(files))]
     alike: list[joining.Column] = []
@@ -222,6 +222,8 @@ def _join(files: dict[int, _File], pieces: list[Piece], source: Source, comm: MP
         if joined:
             told = ", ".join(" = ".join(column.names) for column in joined)
             source.workspace.events.append({"what": "columns_joined", "by": by, "columns": told})
+    for column, name in zip(columns, _unique_names([column.names[0] for column in columns]), strict=True):
+        column.names[0] = name
     groups = joining.apart(columns, list(files))
     if len(groups) > 1:
         told = "; ".join(", ".join(files[number].metrics["file"] for number in group) for group in groups)
@@ -250,20 +252,21 @@ def _samples(
     return samples
 
 
-def _unique_names(names: Iterable[str]) -> list[str]:
-    """Return `names` made unique, case and blanks aside.
+def _numbered(names: Iterable[str]) -> list[str]:
+    """Return the names of one file, a column without one as "column_" and its place, made unique as spelled."""
+    return _unique_names((name or f"column_{place}" for place, name in enumerate(names)), str)
 
-    A second "name" is "name_2"; a column without a name is "column_" and its place.
-    """
+
+def _unique_names(names: Iterable[str], key: Callable[[str], str] = joining.folded) -> list[str]:
+    """Return `names` made unique, case and blanks aside: a second "name" is "name_2"."""
     seen = set(ORIGIN)
     result = []
-    for place, name in enumerate(names):
-        base = name or f"column_{place}"
-        found, number = base, 1
-        while joining.folded(found) in seen:
+    for name in names:
+        found, number = name, 1
+        while key(found) in seen:
             number += 1
-            found = f"{base}_{number}"
-        seen.add(joining.folded(found))
+            found = f"{name}_{number}"
+        seen.add(key(found))
         result.append(found)
     return result
 

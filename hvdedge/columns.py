@@ -114,10 +114,12 @@ def from_floats(values: np.ndarray, type: pa.DataType) -> pa.Array:
 
 
 def to_text(column: pa.Array) -> pa.Array:
-    """Return the cells as they stand in logs and truth files; lists as JSON."""
+    """Return the cells as they stand in logs and truth files; lists as JSON, bytes in hexadecimal."""
     if pa.types.is_nested(column.type):
         cells = (None if cell is None else json.dumps(cell, default=str) for cell in column.to_pylist())
         return pa.array(cells, pa.string())
+    if pa.types.is_binary(column.type) or pa.types.is_fixed_size_binary(column.type):
+        return pa.array((None if cell is None else cell.hex() for cell in column.to_pylist()), pa.string())
     return plain(column).cast(pa.string())
 
 

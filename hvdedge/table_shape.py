@@ -161,7 +161,8 @@ class Layout:
         # only in the first column, as of_batch looks for it there
         is_strange = filled[0][0] == 0 and self._is_regular(0) and self.columns[0].fit(label) < STRANGE
         numbers = [cell for _, cell in filled[1:] if kind_of(cell) in VALUES]
-        return bool(lacks or is_strange or (at_end and numbers)) and 2 * len(numbers) >= len(filled) - 1
+        is_last = at_end and numbers and label not in self.columns[filled[0][0]].levels
+        return bool(lacks or is_strange or is_last) and 2 * len(numbers) >= len(filled) - 1
 
     def _is_regular(self, place: int) -> bool:
         """Tell whether a column holds values or few words, so that the label of a total stands out in it."""

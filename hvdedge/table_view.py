@@ -24,10 +24,10 @@ def show(path: pathlib.Path, as_csv: bool) -> None:
     parts = [path] if path.is_file() else sorted(path.glob("part-*.parquet"))
     table = pyarrow.dataset.dataset([str(part) for part in parts])
     if as_csv:
-        schema = pa.schema([(f.name, pa.string() if pa.types.is_nested(f.type) else f.type) for f in table.schema])
+        schema = pa.schema([(f.name, pa.string() if _is_odd(f.type) else f.type) for f in table.schema])
         with pyarrow.csv.CSVWriter(sys.stdout.buffer, schema) as writer:
             for batch in table.to_batches():
-                cells = [to_text(column) if pa.types.is_nested(column.type) else column for column in batch.columns]
+                cells = [to_text(column) if _is_odd(column.type) else column for column in batch.columns]
                 writer.write_batch(pa.record_batch(cells, schema=schema))
         return
     console = Console(highlight=False)
@@ -37,3 +37,8 @@ def show(path: pathlib.Path, as_csv: bool) -> None:
     columns = [Column(name) for name in table.schema.names]
     shown = ReportTable(f"{path}: {table.count_rows():,} rows", tuple(columns), [tuple(row.values()) for row in rows])
     console.print(*shown.to_rich(console.width if console.is_terminal else None))
+
+
+def _is_odd(type: pa.DataType) -> bool:
+    """Tell whether CSV has no form for it."""
+    return pa.types.is_nested(type) or pa.types.is_binary(type) or pa.types.is_fixed_size_binary(type)

@@ -252,3 +252,13 @@ def test_phone_numbers_of_fodors_get_their_pattern(read):
     _, columns, log = read("duplicates/fodors.csv")
     assert columns["phone"]["pattern"] == "999/999-9999"
     assert {after for _, column, before, after, _ in log if before == "212/ 319-1660"} == {"212/319-1660"}
+
+
+def test_columns_that_differ_by_case_are_joined_by_their_exact_names(workspace, comm):
+    pieces = [
+        piece(workspace, 0, [["1", "2"], ["10", "11"], ["20", "21"]], ["id", "v", "V"]),
+        piece(workspace, 1, [["3", "4"], ["20", "21"], ["10", "11"]], ["id", "V", "v"]),
+    ]
+    table = assemble(pieces, Source((), workspace), comm, types=True, missing=SPELLINGS).to_arrow()
+    assert table.column_names[:3] == ["id", "v", "V_2"]
+    assert (table["v"].to_pylist(), table["V_2"].to_pylist()) == ([10, 11, 10, 11], [20, 21, 20, 21])

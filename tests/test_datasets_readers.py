@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hvdedge.columns import to_text
 from hvdedge.datasets import csv, json_lines, parquet
 from hvdedge.errors import InputError, RankError
 from hvdedge.workspace import Source
@@ -146,3 +147,21 @@ def test_what_is_no_parquet_is_one_clear_line(comm, workspace, tmp_path):
     with pytest.raises(RankError, match="received no Parquet file that can be read") as error:
         parquet.read(Source((tmp_path / "x.parquet",), workspace), comm)
     assert error.value.is_input
+
+
+def test_no_value_of_an_object_is_lost(comm, workspace, lines):
+    source = lines('{"a": "x", "b": 1, "b": 2}\n{"a": "y", "c.d": 7, "c": {"d": 8}}\n{"a": "z", "e": 1e400}\n')
+    cells = json_lines.read(source, comm).to_arrow().to_pylist()
+    assert [(row["a"], row["b"], row["b_2"], row["c.d"], row["c.d_2"]) for row in cells] == [
+        ("x", 1, 2, None, None),
+        ("y", None, None, 7, 8),
+        ("z", None, None, None, None),
+    ]
+
+
+def test_parquet_columns_of_one_name_are_refused_and_bytes_have_a_text(comm, workspace, tmp_path):
+    path = tmp_path / "twice.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"]), path)
+    with pytest.raises((InputError, RankError), match="two columns called 'a'"):
+        parquet.read(Source((path,), workspace), comm)
+    assert to_text(pa.array([b"\xff\x00", None])).to_pylist() == ["ff00", None]

@@ -58,7 +58,7 @@ def clean(
     keep: Literal["complete", "frequent", "newest"] = "complete",
     newest: str = "",
     merge: bool = True,
-    seed: int = 0,
+    seed: Natural = 0,
     truth: Path = "",
 ) -> Table:
     """Collective. Merge records that describe the same thing, found without labels, and rows that repeat another.

@@ -28,7 +28,7 @@ from hvdedge.columns import NUMBERS, TEXTS, arrays, kind, matching, of_kind, pla
 from hvdedge.dependencies import Codes, Dependency, find, parse, read_constraints
 from hvdedge.errors import InputError
 from hvdedge.isolation import Forest
-from hvdedge.options import Count, Fraction, Path, Positive, Share
+from hvdedge.options import Count, Fraction, Natural, Path, Positive, Share
 from hvdedge.parallel import agree, counts
 from hvdedge.spelling import misspellings
 from hvdedge.tables import Table
@@ -61,7 +61,7 @@ def clean(
     spelling: bool = True,
     confidence: Share = 0.6,
     truth: Path = "",
-    seed: int = 0,
+    seed: Natural = 0,
 ) -> Table:
     """Collective. Empty numbers that cannot be; mend misspelt words and cells that break a dependency.
 

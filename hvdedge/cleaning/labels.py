@@ -23,7 +23,7 @@ from hvdedge.columns import kind, matching, to_text, value_counts
 from hvdedge.errors import InputError
 from hvdedge.kernel_ridge import CrossFit, Numbers
 from hvdedge.methods import unknown
-from hvdedge.options import Count, Path
+from hvdedge.options import Count, Natural, Path
 from hvdedge.parallel import agree, counts
 from hvdedge.tables import Table
 from hvdedge.truth import Cells, CleanTable, rates, read_cells
@@ -44,7 +44,7 @@ def clean(
     folds: Count = 5,
     features: Count = 512,
     truth: Path = "",
-    seed: int = 0,
+    seed: Natural = 0,
 ) -> Table:
     """Collective. List the rows whose label is probably wrong, and remove them if asked to.
 
@@ -68,6 +68,9 @@ def clean(
         raise InputError(f"clean.labels.folds: received {folds}, allowed: 2 or more; raise it")
     if label not in table.columns and label != "label":
         raise InputError(unknown("clean.labels.label", label, table.columns))
+    if label not in table.columns:
+        event = {"what": "not_run", "action": "clean.labels: no column is called label; name it by clean.labels.label"}
+        table.workspace.events.append(event)
     names = [name for name in matching(table, columns, "clean.labels.columns") if name != label]
     total = int(counts(table.num_rows, comm).sum())
     known: Cells | CleanTable | None = None

@@ -43,7 +43,7 @@ from hvdedge.coordinates import Column, Number, describe
 from hvdedge.errors import InputError
 from hvdedge.exact_sums import means
 from hvdedge.imputation import LINE, USUAL, Model
-from hvdedge.options import Count, Path, Share
+from hvdedge.options import Count, Natural, Path, Share
 from hvdedge.parallel import agree, allgather_json
 from hvdedge.quantiles import select
 from hvdedge.tables import Table
@@ -84,7 +84,7 @@ def clean(
     order: str = "",
     by: str = "",
     least_right: Share = 0.1,
-    seed: int = 0,
+    seed: Natural = 0,
     truth: Path = "",
     tolerance: Share = 0.1,
 ) -> Table:
@@ -319,6 +319,8 @@ class _Work:
         values = plain(values).cast(column.type)
         rows = pa.array(np.flatnonzero(empty)).filter(values.is_valid())
         values = values.drop_null()
+        if pa.types.is_duration(column.type):  # which Arrow cannot replace
+            column, values = column.view(pa.int64()), values.view(pa.int64())
         whole = pc.replace_with_mask(column, _at(rows, len(column)), values)
         table.workspace.log_changes(
             _file=batch.column("_file").take(rows),

@@ -45,6 +45,7 @@ from hvdedge.workspace import CHANGES, Workspace
 LEAST_KEY_BYTES = 16
 VARIABLES = "HVDEDGE_"  # only environment variables that begin so reach the ranks
 HASH_DIGITS = 32
+MOST_RANGES, MOST_WIDTH = 2.0**53, 2.0**62
 RANGES = 10  # about how many a column of numbers gets where no width is given
 STEPS = {"month": "%Y-%m", "year": "%Y"}
 MASK = "***"  # of one length, because a name's length tells, too
@@ -192,11 +193,17 @@ def _key(path: str, variable: str, comm: MPI.Intracomm) -> bytes:
 def _steps(table: Table, names: list[str], width: float, comm: MPI.Intracomm) -> dict[str, Decimal | None]:
     """Collective. Return column -> the width of its ranges; None for dates."""
     numbers = [name for name in names if kind(table.schema.field(name).type) in NUMBERS]
-    ends = select(table, [[name] for name in numbers], (0, 1), comm) if not width else np.zeros((len(numbers), 2))
+    ends = select(table, [[name] for name in numbers], (0, 1), comm)
     found: dict[str, Decimal | None] = dict.fromkeys(names)
     for name, (low, high) in zip(numbers, ends, strict=True):
+        is_whole = kind(table.schema.field(name).type) == "integer"
+        if width >= MOST_WIDTH or (width and not is_whole and (high - low) / width > MOST_RANGES):
+            raise InputError(
+                f"clean.privacy.width: received {width:g} for {name!r}, whose numbers lie {high - low:g} apart, "
+                f"allowed: below {MOST_WIDTH:g}, and what makes up to {MOST_RANGES:g} ranges; change it"
+            )
         step = Decimal(repr(width)) if width else _nice((high - low) / RANGES)
-        found[name] = Decimal(math.ceil(step)) if kind(table.schema.field(name).type) == "integer" else step
+        found[name] = Decimal(math.ceil(step)) if is_whole else step
     return found
 
 

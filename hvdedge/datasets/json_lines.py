@@ -11,7 +11,8 @@ object is set aside. NaN and Infinity, which JSON lacks and many programs write,
 import codecs
 import contextlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
 import msgspec
 import numpy as np
@@ -36,7 +37,30 @@ MOST_LINE_BYTES = 1 << 23
 MOST_COLUMNS = 10_000
 WHOLE_LINES = Dialect("", "", "")
 NOT_FINITE = {"NaN": None, "Infinity": "Infinity", "-Infinity": "-Infinity"}
-DECODER = json.JSONDecoder(parse_constant=NOT_FINITE.get)
+
+
+def _number(text: str) -> float | str:
+    """Return a number of JSON; as text where it is too large for one."""
+    return float(text) if math.isfinite(float(text)) else text
+
+
+def _keys_apart(pairs: list[tuple[str, object]]) -> dict:
+    """Return an object; of a key that comes again, each value under a name of its own."""
+    result: dict = {}
+    for key, value in pairs:
+        result[_free(key, result)] = value
+    return result
+
+
+def _free(key: str, taken: Mapping) -> str:
+    found, number = key, 1
+    while found in taken:
+        number += 1
+        found = f"{key}_{number}"
+    return found
+
+
+DECODER = json.JSONDecoder(parse_constant=NOT_FINITE.get, parse_float=_number, object_pairs_hook=_keys_apart)
 
 
 def read(
@@ -164,11 +188,19 @@ def _object(line: bytes) -> dict | None:
     """Return the object that a line is, or None; NaN is null, and Infinity text, which no number column takes."""
     try:
         value = msgspec.json.decode(line)
+        is_whole = line.count(b'":') <= _keys_in(value)  # else a key may come twice, of which msgspec keeps one value
     except (msgspec.DecodeError, RecursionError):
-        value = None
+        value, is_whole = None, False
+    if not is_whole:
         with contextlib.suppress(ValueError, RecursionError):  # Python's own reader is slower, but knows them
             value = msgspec.json.decode(json.dumps(DECODER.decode(line.decode())))
     return value if isinstance(value, dict) else None
+
+
+def _keys_in(value: object) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(_keys_in(item) for item in value.values() if isinstance(item, dict | list))
+    return sum(map(_keys_in, value)) if isinstance(value, list) else 0
 
 
 def _keys(file: TextFile, piece: Piece, source: Source) -> tuple[list[str], int, str]:
@@ -234,13 +266,14 @@ def _read(
 
 
 def _flat(value: dict, before: str = "") -> dict[str, str | None]:
-    """Return key -> text of an object, keys of objects in it joined by dots; null is None."""
+    """Return key -> text of an object, keys of objects in it joined by dots; null is None; a second key is key_2."""
     result: dict[str, str | None] = {}
     for key, item in value.items():
         if isinstance(item, dict) and item:
-            result.update(_flat(item, f"{before}{key}."))
+            for name, text in _flat(item, f"{before}{key}.").items():
+                result[_free(name, result)] = text
         else:
-            result[before + key] = _text(item)
+            result[_free(before + key, result)] = _text(item)
     return result
 
 

@@ -33,7 +33,12 @@ def read(source: Source, comm: MPI.Intracomm) -> Table:
     sizes = {int(number): size for part in allgather_json(mine, comm) for number, size in part.items()}
     schema = pa.schema([])
     with agree(comm):
-        schema = _schema([_open(path).schema_arrow for path in source.paths])
+        schemas = [_open(path).schema_arrow for path in source.paths]
+        for path, one in zip(source.paths, schemas, strict=True):
+            if len({*one.names}) < len(one.names):
+                twice = next(name for name in one.names if one.names.count(name) > 1)
+                raise InputError(f"{path}: received two columns called {twice!r}, allowed: each name once; rename one")
+        schema = _schema(schemas)
     rows = block(sum(sizes.values()), comm.size, comm.rank)
 
     def batches() -> Iterator[pa.RecordBatch]:
