@@ -5,6 +5,9 @@ import time
 from hvdedge.parallel import agree
 from hvdedge.stage import Stage, start
 
+DEPENDENCIES = ("best_functional_dependencies", "unique_columns", "foreign_keys")
+SHOWN = 10  # of each, for the report
+
 
 def main(stage: Stage) -> None:
     """Profile the cleaned rows."""
@@ -20,7 +23,10 @@ def main(stage: Stage) -> None:
     with agree(stage.comm):
         if stage.is_root:
             stage.write_json("data_profile.json", profile)
-    stage.metrics.update({"rows": profile["rows"], "seconds_by_profiler": seconds})
+    shown = {key: profile[key][:SHOWN] for key in DEPENDENCIES if key in profile}
+    counted = {key: len(profile[key]) for key in profile["complete"]}
+    stage.metrics.update({"rows": profile["rows"], "seconds_by_profiler": seconds, "complete": profile["complete"]})
+    stage.metrics.update({"found": counted, "dependencies": shown})
 
 
 if __name__ == "__main__":

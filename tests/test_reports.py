@@ -13,6 +13,7 @@ from hvdedge.reports import (
     comparison,
     compressed,
     confusion,
+    dependencies,
     events,
     examples,
     files,
@@ -283,6 +284,20 @@ def test_each_column_is_listed_with_what_was_done_to_it():
         ("scan", "text", 0, 0),
         ("label", "integer", 0, 12),
         ("p00", "integer", 31, 44),
+    ]
+
+
+def test_dependencies_are_listed_with_what_they_tell():
+    profiled = run("n1", 1)
+    profiled.records["profile"].metrics["dependencies"] = {
+        "best_functional_dependencies": [{"left": ["zip", "day"], "right": "city", "redundant": 0.5}],
+        "unique_columns": [["id"]],
+        "foreign_keys": [{"column": "parent", "of": "id", "used": 0.25}],
+    }
+    assert dependencies.tabulate([profiled]).rows == [
+        ("functional dependency", "zip, day", "city", 0.5),
+        ("unique", "id", None, None),
+        ("foreign key", "parent", "id", 0.25),
     ]
 
 

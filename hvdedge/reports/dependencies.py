@@ -1,0 +1,43 @@
+"""What follows from what in the table: the dependencies that tell most, keys, foreign keys."""
+
+from collections.abc import Iterator, Sequence
+
+from hvdedge.report_tables import Column, ReportTable, over_runs
+from hvdedge.runs import Run, mapping, number, rows
+
+SECTION, OF, ORDER = "Data and repairs", "run", 55
+COLUMNS = (
+    Column("kind", is_key=True),
+    Column("left", "columns"),
+    Column("right", "determine, or are among"),
+    Column("share", "", "percent"),
+)
+SHOWN = 10  # of each kind
+
+
+def tabulate(records: Sequence[Run]) -> ReportTable:
+    """List the functional dependencies, unique columns and foreign keys that tell most."""
+    return over_runs(
+        records,
+        "Dependencies",
+        COLUMNS,
+        _rows,
+        note="The share of the rows whose right-hand cell another row tells; for a foreign key, of the values it uses. "
+        "All dependencies are in data_profile.json.",
+        empty="No dependencies were looked for.",
+    )
+
+
+def _rows(run: Run) -> Iterator[tuple]:
+    found = mapping(run.metric("profile", "dependencies"))
+    for one in rows(found.get("best_functional_dependencies"))[:SHOWN]:
+        yield "functional dependency", _named(one.get("left")), one.get("right"), number(one.get("redundant"))
+    unique = found.get("unique_columns")
+    for names in unique[:SHOWN] if isinstance(unique, list) else ():
+        yield "unique", _named(names), None, None
+    for one in rows(found.get("foreign_keys"))[:SHOWN]:
+        yield "foreign key", one.get("column"), one.get("of"), number(one.get("used"))
+
+
+def _named(names: object) -> str:
+    return ", ".join(map(str, names)) if isinstance(names, list) and names else "(constant)"
