@@ -41,6 +41,7 @@ class Features:
         x_type, y_type: numpy's names of their types.
         y_shape: the shape of one y.
         left_out: column -> why it is not in x.
+        decisions: column -> how it came into x, and why.
         rows_left_out: why -> how many rows of all ranks are not among the examples.
     """
 
@@ -50,6 +51,7 @@ class Features:
     y_type: str = "int64"
     y_shape: tuple[int, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
+    decisions: dict[str, str] = field(default_factory=dict)
     rows_left_out: dict[str, int] = field(default_factory=dict)
 
 

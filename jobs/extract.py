@@ -69,6 +69,7 @@ def _extract(stage: Stage, table: Table, variant: str) -> dict:
         "rows_left_out": features.rows_left_out,
         "shape": features.spec["input_shape"],
         "left_out": features.left_out,
+        "decisions": features.decisions,
     }
 
 

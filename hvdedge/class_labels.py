@@ -1,0 +1,49 @@
+"""The column that holds the classes, and which rows are examples."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from mpi4py import MPI
+
+from hvdedge.columns import kind, shown, value_counts
+from hvdedge.errors import InputError
+from hvdedge.splits import LEFT_OUT, SPLITS
+from hvdedge.tables import Table
+
+SPLIT = "_split"
+MOST_CLASSES = 10_000
+LABEL_KINDS = ("boolean", "integer", "float", "category", "text")
+
+
+def find_classes(table: Table, label: str, comm: MPI.Intracomm) -> pa.Array:
+    """Collective. Return the sorted labels of all rows.
+
+    Raises:
+        InputError: where the table is not split, or `label` is no column of 2 to `MOST_CLASSES` different labels.
+    """
+    if SPLIT not in table.columns:
+        raise InputError(f"extract: received a table without {SPLIT!r}, allowed: one that is split; split it first")
+    if label not in table.columns or label == SPLIT:
+        raise InputError(
+            f"extract.label: received {label!r}, which is no column, allowed: {shown(table.columns)}; name one"
+        )
+    found = kind(table.schema.field(label).type)
+    if found not in LABEL_KINDS:
+        raise InputError(
+            f"extract.label: received {label!r}, {found}, allowed: {', '.join(LABEL_KINDS)}; name another column"
+        )
+    counted = value_counts(table, [label], MOST_CLASSES, comm)[label]
+    if counted is None or len(counted) < 2:
+        raise InputError(
+            f"extract.label: received {label!r} with {f'over {MOST_CLASSES}' if counted is None else len(counted)} "
+            f"different labels, allowed: 2 to {MOST_CLASSES}; name another column"
+        )
+    classes = counted["value"].combine_chunks()
+    return classes.take(pc.sort_indices(classes))
+
+
+def split_codes(batch: pa.RecordBatch, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the split of each row, LEFT_OUT for one that has no label or is in no split, and whether it has none."""
+    codes = np.asarray(pc.fill_null(batch.column(SPLIT), LEFT_OUT), np.uint8)
+    empty = np.asarray(batch.column(label).is_null(nan_is_null=pa.types.is_floating(batch.schema.field(label).type)))
+    return np.where(empty | (codes >= len(SPLITS)), LEFT_OUT, codes).astype(np.uint8), empty
