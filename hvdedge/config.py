@@ -49,8 +49,14 @@ class Prepare(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Extract(msgspec.Struct, forbid_unknown_fields=True):
-    """How rows are split, by class; `uncleaned` extracts the rows as they were before clean, too, to compare."""
+    """How rows are split; `uncleaned` extracts the rows as they were before clean, too, to compare.
 
+    `split`: stratified keeps the shares in every class, random among all rows, group leaves no value of the column `by`
+    in two splits, time makes the rows with the largest `by` the test.
+    """
+
+    split: Literal["stratified", "random", "group", "time"] = "stratified"
+    by: str = ""
     validation: Fraction = 0.1
     test: Between = 0.2
     uncleaned: bool = False
@@ -191,6 +197,11 @@ def read_pipeline(
         raise InputError(
             f"{path}: extract: received validation = {shares['validation']} and test = {shares['test']}"
             ", allowed: together below 1, as the rest is for training; lower one"
+        )
+    if (shares["split"] in ("group", "time")) != bool(shares["by"]):
+        raise InputError(
+            f"{path}: extract.by: received {shares['by']!r} with split = {shares['split']!r}, allowed: a column for "
+            "group and time, nothing for stratified and random; change one"
         )
     sources = _sources(path, Prepare(**sections["prepare"].settings)) if find_sources else ()
     return Pipeline(path, case, seed, size_bytes(path, "memory", tree.get("memory", "1GB")), sections, sources, stages)

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
+from hvdedge.columns import CLOCKS, NUMBERS, kind, shown, to_floats, to_text
 from hvdedge.errors import InputError
+from hvdedge.hashes import hash_text
 from hvdedge.parallel import allgather_rows, counts
 from hvdedge.tables import gather_table
 
@@ -33,23 +35,133 @@ def stratified(
     Raises:
         InputError: where the shares leave nothing for training.
     """
-    shares = [Fraction(repr(float(share))) for share in (validation, test)]
-    if sum(shares) >= 1:
-        raise InputError(
-            f"extract: received validation = {validation} and test = {test}, allowed: together below 1; lower one"
-        )
+    shares = _shares(validation, test)
     codes, classes = _encode(labels, comm)
     everyone = allgather_rows(codes, comm)
     order = np.lexsort((splitmix64(np.arange(len(everyone), dtype=np.uint64), seed), everyone))
-    sizes = np.bincount(everyone + 1, minlength=classes + 1)
+    sizes = np.bincount(everyone + 1, minlength=len(classes) + 1)
     split = np.full(len(everyone), LEFT_OUT, np.uint8)
     start = int(sizes[0])  # the rows without a label sort first
     for number, size in enumerate(sizes[1:].tolist()):
-        parts = largest_remainder(size, [Fraction(1) - sum(shares), *shares], number)
+        parts = largest_remainder(size, shares, number)
         split[order[start : start + size]] = np.repeat(np.arange(3, dtype=np.uint8), parts)
         start += size
     first = int(counts(len(codes), comm)[: comm.rank].sum())
     return split[first : first + len(codes)]
+
+
+def random(
+    labels: pa.Array | pa.ChunkedArray, comm: MPI.Intracomm, *, validation: float, test: float, seed: int
+) -> np.ndarray:
+    """Collective. As `stratified`, with the shares kept among all labelled rows and not in every class."""
+    alike = pc.if_else(_plain(labels).is_valid(), 0, None)
+    return stratified(alike, comm, validation=validation, test=test, seed=seed)
+
+
+def grouped(
+    labels: pa.Array | pa.ChunkedArray,
+    groups: pa.Array | pa.ChunkedArray,
+    comm: MPI.Intracomm,
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+) -> np.ndarray:
+    """Collective. Return which split each of this rank's rows belongs to, with no group in two of them.
+
+    The groups, in an order that the seed decides, go one by one to the split that lacks most rows. So the shares are
+    kept as nearly as whole groups allow. Every rank holds 8 bytes for each row of all ranks.
+
+    Args:
+        labels: this rank's labels; a row without one is left out.
+        groups: this rank's groups, of any type but arrays; a row without one is left out.
+    Returns:
+        As `stratified`.
+    Raises:
+        InputError: where the shares leave nothing for training, or the groups are arrays.
+    """
+    shares = _shares(validation, test)
+    if kind(groups.type) == "array":
+        raise InputError(
+            "extract.by: received a column of arrays for split = 'group', allowed: any other; name another column"
+        )
+    hashes = hash_text(to_text(_whole(groups)))
+    hashes[np.asarray(_plain(labels).is_null())] = 0
+    names, sizes = np.unique(allgather_rows(hashes, comm), return_counts=True)
+    names, sizes = names[names != 0], sizes[names != 0]
+    lacking = [float(share * int(sizes.sum())) for share in shares]
+    split = np.empty(len(names), np.uint8)
+    for place in np.argsort(splitmix64(names, seed)).tolist():
+        chosen = lacking.index(max(lacking))
+        lacking[chosen] -= int(sizes[place])
+        split[place] = chosen
+    found = np.append(split, np.uint8(LEFT_OUT))  # also where there is no group at all
+    return np.where(hashes == 0, np.uint8(LEFT_OUT), found[np.searchsorted(names, hashes)])
+
+
+def by_time(
+    labels: pa.Array | pa.ChunkedArray,
+    times: pa.Array | pa.ChunkedArray,
+    comm: MPI.Intracomm,
+    *,
+    validation: float,
+    test: float,
+) -> np.ndarray:
+    """Collective. Return which split each of this rank's rows belongs to: the latest are the test.
+
+    Those before them are for validation, the earliest for training. Rows of the same time are never parted; they go to
+    the later split. Every rank holds 8 bytes for each row of all ranks.
+
+    Args:
+        labels: this rank's labels; a row without one is left out.
+        times: this rank's dates, times, timestamps or numbers; a row without one is left out.
+    Returns:
+        As `stratified`.
+    Raises:
+        InputError: where the shares leave nothing for training, or the times are of another kind.
+    """
+    shares = _shares(validation, test)
+    if kind(times.type) not in (*NUMBERS, *CLOCKS):
+        raise InputError(
+            f"extract.by: received a column of {kind(times.type)} for split = 'time', allowed: dates, times, numbers; "
+            "name another column"
+        )
+    mine = to_floats(_whole(times))
+    mine[np.asarray(_plain(labels).is_null())] = np.nan
+    everyone = allgather_rows(mine, comm)
+    everyone = np.append(np.sort(everyone[~np.isnan(everyone)]), np.inf)  # the last one: where a split has no row
+    borders = everyone[np.cumsum(largest_remainder(len(everyone) - 1, shares))[:2]]
+    return np.where(np.isnan(mine), LEFT_OUT, np.searchsorted(borders, mine, "right")).astype(np.uint8)
+
+
+def classes_left_out(
+    split: np.ndarray, labels: pa.Array | pa.ChunkedArray, where: str, comm: MPI.Intracomm
+) -> dict[str, list]:
+    """Collective. Return validation, test -> the classes of which it has no row, though it has others.
+
+    Raises:
+        InputError: where there is no row for training or for the test, or a class has none for training; `where` says
+            how the rows were split.
+    """
+    codes, classes = _encode(labels, comm)
+    rows = np.zeros((len(SPLITS), len(classes)), np.int64)
+    chosen = (split != LEFT_OUT) & (codes >= 0)
+    np.add.at(rows, (split[chosen], codes[chosen]), 1)
+    comm.Allreduce(MPI.IN_PLACE, rows, op=MPI.SUM)
+    for number, name in ((0, "training"), (2, "the test")):
+        if not rows[number].any():
+            raise InputError(
+                f"extract.split: received {where}, which leaves no row for {name}, allowed: at least one; "
+                "split otherwise or change extract.validation and extract.test"
+            )
+    names = np.array([str(name) for name in classes.to_pylist()], object)
+    if not rows[0].all():
+        raise InputError(
+            f"extract.split: received {where}, which leaves no row for training of the classes "
+            f"{shown(names[rows[0] == 0].tolist())}, allowed: at least one of each; split otherwise or leave these out"
+        )
+    missing = {SPLITS[number]: names[rows[number] == 0].tolist() for number in (1, 2) if rows[number].any()}
+    return {name: found for name, found in missing.items() if found}
 
 
 def largest_remainder(size: int, shares: Sequence[Fraction], turn: int = 0) -> list[int]:
@@ -80,12 +192,30 @@ def splitmix64(numbers: np.ndarray, seed: int) -> np.ndarray:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _encode(labels: pa.Array | pa.ChunkedArray, comm: MPI.Intracomm) -> tuple[np.ndarray, int]:
-    """Collective. Return this rank's labels as class numbers, int32 and -1 for none, and how many classes there are."""
+def _shares(validation: float, test: float) -> list[Fraction]:
+    """Return the shares of training, validation and test, as the decimals that were written."""
+    shares = [Fraction(repr(float(share))) for share in (validation, test)]
+    if sum(shares) >= 1:
+        raise InputError(
+            f"extract: received validation = {validation} and test = {test}, allowed: together below 1; lower one"
+        )
+    return [Fraction(1) - sum(shares), *shares]
+
+
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _plain(labels: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return labels without dictionary, NaN as missing."""
     values = pc.cast(labels, labels.type.value_type) if pa.types.is_dictionary(labels.type) else labels
-    if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), None, values)
+    return pc.if_else(pc.is_nan(values), None, values) if pa.types.is_floating(values.type) else values
+
+
+def _encode(labels: pa.Array | pa.ChunkedArray, comm: MPI.Intracomm) -> tuple[np.ndarray, pa.Array]:
+    """Collective. Return this rank's labels as class numbers, int32 and -1 for none, and all classes, sorted."""
+    values = _plain(labels)
     everyone = gather_table(pa.table({"label": values.unique().drop_null()}), comm)["label"].unique()
     classes = everyone.take(pc.sort_indices(everyone))
     codes = pc.fill_null(pc.index_in(values, value_set=classes), -1)
-    return np.asarray(codes, np.int32), len(classes)
+    return np.asarray(codes, np.int32), classes

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from hvdedge import splits, tensors
+from hvdedge.columns import shown
 from hvdedge.errors import InputError
 from hvdedge.parallel import agree, allgather_json, bcast_json
 from hvdedge.stage import Stage, start
@@ -18,13 +19,7 @@ def main(stage: Stage) -> None:
     """Turn rows into tensors, split for training, validation and test."""
     settings = stage.settings
     cleaned = stage.read_table("cleaned")
-    codes = splits.stratified(
-        _labels(stage, cleaned),
-        stage.comm,
-        validation=settings["validation"],
-        test=settings["test"],
-        seed=stage.pipeline.seed,
-    )
+    codes = _split(stage, cleaned)
     cleaned = cleaned.append(SPLIT, codes)
     stage.metrics.update(_extract(stage, cleaned, ""))
     if settings["uncleaned"]:
@@ -40,13 +35,35 @@ def main(stage: Stage) -> None:
         stage.metrics["uncleaned"] = _extract(stage, Table.chain([dirty, tests]), "uncleaned/")
 
 
-def _labels(stage: Stage, table: Table) -> pa.ChunkedArray:
-    """Return this rank's values of the column by which the split is stratified: the extractor's label."""
-    name = stage.section.choices["extractor"].options["label"]
+def _split(stage: Stage, table: Table) -> np.ndarray:
+    """Collective. Return the split of each of this rank's rows, as the stage's settings ask for it."""
+    settings, seed = stage.settings, stage.pipeline.seed
+    labels = _column(stage, table, "label", stage.section.choices["extractor"].options["label"])
+    shares = {"validation": settings["validation"], "test": settings["test"]}
+    how = f"{settings['split']!r}"
+    if settings["by"]:
+        how += f" by {settings['by']!r}"
+        by = _column(stage, table, "by", settings["by"])
+        if settings["split"] == "group":
+            codes = splits.grouped(labels, by, stage.comm, **shares, seed=seed)
+        else:
+            codes = splits.by_time(labels, by, stage.comm, **shares)
+    else:
+        deal = splits.stratified if settings["split"] == "stratified" else splits.random
+        codes = deal(labels, stage.comm, **shares, seed=seed)
+    missing = splits.classes_left_out(codes, labels, how, stage.comm)
+    stage.metrics["classes_left_out"] = missing
+    for name, classes in missing.items():
+        stage.tell(f"no row for {name} of the classes {shown(classes)}")
+    return codes
+
+
+def _column(stage: Stage, table: Table, option: str, name: str) -> pa.ChunkedArray:
+    """Collective. Return this rank's values of a column that an option of extract names."""
     with agree(stage.comm):
         if name not in table.columns:
             raise InputError(
-                f"extract.label: received {name!r}, allowed: {', '.join(table.columns)}; name one of these"
+                f"extract.{option}: received {name!r}, allowed: {', '.join(table.columns)}; name one of these"
             )
     return table.select([name]).to_arrow()[name]
 

@@ -1,6 +1,7 @@
 """Splits: the shares kept in every class, whatever else."""
 
 from collections import Counter
+from datetime import date
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hvdedge.errors import InputError
-from hvdedge.splits import largest_remainder, splitmix64, stratified
+from hvdedge.splits import by_time, classes_left_out, grouped, largest_remainder, random, splitmix64, stratified
 
 IN_A_TEST = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -60,6 +61,85 @@ def test_categories_text_and_numbers_are_dealt_alike(comm):
 def test_shares_that_leave_nothing_for_training_are_refused(comm):
     with pytest.raises(InputError, match=r"received validation = 0.5 and test = 0.5, allowed: together below 1"):
         stratified(pa.array([1, 2]), comm, validation=0.5, test=0.5, seed=0)
+
+
+def test_random_keeps_the_shares_among_all_labelled_rows(comm):
+    labels = pa.array([*"ab", None, "b"] * 100)
+    codes = random(labels, comm, validation=0.1, test=0.2, seed=3)
+    assert (codes[2::4] == 255).all()
+    assert np.bincount(codes, minlength=256)[:3].tolist() == [210, 30, 60]
+    assert (codes != random(labels, comm, validation=0.1, test=0.2, seed=4)).any()
+
+
+@IN_A_TEST
+@given(
+    groups=st.lists(st.none() | st.integers(0, 30), max_size=200),
+    seed=st.integers(0, 100),
+)
+def test_no_group_is_in_two_splits(comm, groups, seed):
+    labels = pa.array([None if number % 7 == 3 else "x" for number in range(len(groups))], pa.string())
+    codes = grouped(labels, pa.array(groups, pa.int64()), comm, validation=0.2, test=0.2, seed=seed).tolist()
+    found: dict = {}
+    for number, (group, code) in enumerate(zip(groups, codes, strict=True)):
+        assert (code == 255) == (group is None or number % 7 == 3)
+        if code != 255:
+            assert found.setdefault(group, code) == code
+
+
+def test_groups_are_dealt_by_the_shares_in_an_order_of_the_seed(comm):
+    words = pa.array([f"g{number % 100}" for number in range(1000)])
+    labels = pa.array(["x"] * 1000)
+    kinds = [
+        words,
+        words.dictionary_encode(),
+        pa.chunked_array([words[:300].dictionary_encode(), words[300:].dictionary_encode()]),
+    ]
+    first, *same = (grouped(labels, kind, comm, validation=0.1, test=0.2, seed=1) for kind in kinds)
+    assert np.bincount(first).tolist() == [700, 100, 200]  # groups of ten rows each
+    assert all((first == other).all() for other in same)
+    assert (first != grouped(labels, words, comm, validation=0.1, test=0.2, seed=2)).any()
+    with pytest.raises(InputError, match="extract.by: received a column of arrays"):
+        grouped(labels[:1], pa.array([[1]]), comm, validation=0.1, test=0.2, seed=1)
+
+
+def test_the_latest_rows_are_the_test_and_equal_times_stay_together(comm):
+    times = [5, 1, 9, None, 8, 2, 7, 3, 6, 4, 10]
+    labels = pa.array(["x"] * 11)
+    codes = by_time(labels, pa.array(times), comm, validation=0.2, test=0.3).tolist()
+    assert codes == [0, 0, 2, 255, 2, 0, 1, 0, 1, 0, 2]
+    days = pa.array([None if number is None else date(2024, 1, number) for number in times])
+    assert by_time(labels, days, comm, validation=0.2, test=0.3).tolist() == codes
+    assert by_time(labels, pa.array(times), comm, validation=0, test=0.3).tolist().count(1) == 0
+    tied = by_time(labels[:6], pa.array([1, 1, 2, 3, 3, 3]), comm, validation=0, test=0.2).tolist()
+    assert tied == [0, 0, 0, 2, 2, 2]
+    assert by_time(pa.array([None, "x", "x"]), pa.array([9, 1, 2]), comm, validation=0, test=0.5).tolist() == [
+        255,
+        0,
+        2,
+    ]
+    with pytest.raises(InputError, match="extract.by: received a column of text for split = 'time', allowed: dates"):
+        by_time(labels[:1], pa.array(["x"]), comm, validation=0.1, test=0.2)
+
+
+@pytest.mark.parametrize(
+    ("codes", "line"),
+    [
+        ([1, 2, 2, 1], "extract.split: received 'time' by 'day', which leaves no row for training, allowed: at least"),
+        ([0, 0, 0, 0], "which leaves no row for the test, allowed"),
+        ([0, 2, 0, 2], "which leaves no row for training of the classes b, allowed: at least one of each"),
+        ([0, 255, 2, 255], "which leaves no row for training of the classes b"),
+    ],
+)
+def test_a_split_that_cannot_be_learnt_from_or_tested_is_refused(codes, line, comm):
+    with pytest.raises(InputError, match=line):
+        classes_left_out(np.array(codes, np.uint8), pa.array([*"abab"]), "'time' by 'day'", comm)
+
+
+def test_classes_that_validation_or_test_have_no_row_of_are_told(comm):
+    labels = pa.array([1, 2, 3, 1, 2, None])
+    codes = np.array([0, 0, 0, 1, 2, 255], np.uint8)
+    assert classes_left_out(codes, labels, "", comm) == {"validation": ["2", "3"], "test": ["1", "3"]}
+    assert classes_left_out(np.array([0, 0, 0, 2, 2, 255], np.uint8), labels, "", comm) == {"test": ["3"]}
 
 
 def test_what_rounding_leaves_goes_to_the_largest_remainders_in_turn():
