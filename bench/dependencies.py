@@ -66,7 +66,7 @@ def _million(work: pathlib.Path) -> pathlib.Path:
 def _wide(work: pathlib.Path) -> pathlib.Path:
     draw = np.random.default_rng(0)
     path = work / "wide.csv"
-    columns = [draw.integers(0, count, WIDE_ROWS) for count in draw.integers(10, 200, WIDE_COLUMNS)]
+    columns = [draw.integers(0, count, WIDE_ROWS) for count in draw.integers(700, 2500, WIDE_COLUMNS)]
     np.savetxt(path, np.stack(columns, axis=1), fmt="%d", delimiter=";")
     return path
 

@@ -13,7 +13,7 @@ import numpy as np
 
 SPLIT_AT = 2  # elements taken, from which on a branch belongs to one rank
 CHECKED = 256  # branches between two looks at the clock
-TRIED, WORTH = 64, 0.01  # of so many small sets, what they must take out of the others for the next ones to be tried
+TRIED, WORTH = 64, 0.1  # of so many small sets, what they must take out of the others for the next ones to be tried
 Share = tuple[int, int]
 
 
