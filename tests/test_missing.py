@@ -401,6 +401,20 @@ def test_auto_goes_by_the_columns_own_errors_and_a_few_outliers_do_not_decide(co
     assert filled.max() <= 25
 
 
+def test_a_columns_own_clear_errors_are_not_overruled_by_those_of_others(comm, workspace):
+    draw = np.random.default_rng(0)
+    saw = (-1.0) ** np.arange(400)
+    columns = {f"saw{number}": saw + 0.1 * draw.normal(size=400) for number in range(5)}
+    columns["slow"] = np.sin(np.arange(400) / 40) + 0.3 * draw.normal(size=400)
+    share = dict.fromkeys(columns, 0.02) | {"slow": 0.01}
+    gaps = {name: pa.array(values, mask=draw.random(400) < share[name]) for name, values in columns.items()}
+    missing.clean(table_of(workspace, **gaps), comm)
+    found = workspace.metrics["missing"]
+    assert found["errors"]["slow"]["linear"] < 0.7 * found["errors"]["slow"]["regression"]
+    assert found["methods"]["slow"] == "linear"
+    assert found["errors"]["saw0"]["linear"] > 1.8  # a line goes to the other side
+
+
 def test_numbers_of_few_values_and_of_few_decimals_get_such_ones(comm, workspace):
     draw = np.random.default_rng(0)
     base = draw.normal(size=600)
