@@ -20,6 +20,7 @@ from hvdedge.quantiles import select
 from hvdedge.tables import Table
 
 LEVELS = 20
+ROBUST = 20.0  # standard deviations of a normal distribution: farther from the median there are outliers only
 FEW = 3  # cells for each different value of a column of numbers, from which on others are none
 NORMAL_QUARTILES = 1.349  # of a normal distribution, standard deviations between its quartiles
 DIGITS = 6  # a number is told to a millionth of its column's standard deviation, and not beyond
@@ -31,7 +32,7 @@ class Number:
     """A column of numbers, dates or times.
 
     Attributes:
-        low, high: its smallest and its largest.
+        low, high: its smallest and its largest that is no outlier.
         spread: as wide as its middle half, as a standard deviation of a normal distribution; `std` where that is 0.
         decimals: how many its numbers have at most; None for dates, times and more than DIGITS.
         values: its different ones, rising, where they are few for its cells (0, 2.5, 5, 10); else None.
@@ -58,18 +59,18 @@ class Number:
     def encode(self, column: pa.Array) -> np.ndarray:
         return ((to_floats(column) - self.mean) / self.std)[:, None]
 
-    def near(self, coordinates: np.ndarray) -> np.ndarray:
-        """Return the coordinates of the nearest value that the column has, where these are few."""
-        if self.values is None:
-            return coordinates
-        points = (self.values - self.mean) / self.std
-        found = points[np.searchsorted((points[1:] + points[:-1]) / 2, coordinates)]
-        return np.where(np.isnan(coordinates), np.nan, found)
-
     def decode(self, coordinates: np.ndarray) -> pa.Array:
-        values = rounded(self.near(coordinates[:, 0]) * self.std + self.mean, self.std)
-        values = values if self.decimals is None else np.round(values, self.decimals)
-        return from_floats(np.clip(values, self.low, min(self.high, LARGEST)), self.type)
+        return self.cells(coordinates[:, 0] * self.std + self.mean)
+
+    def cells(self, values: np.ndarray) -> pa.Array:
+        """Return the nearest cells to `values` that the column may have; NaN is null."""
+        if self.values is None:
+            found = rounded(values, self.std)
+            found = found if self.decimals is None else np.round(found, self.decimals)
+        else:
+            found = self.values[np.searchsorted((self.values[1:] + self.values[:-1]) / 2, values)]
+            found = np.where(np.isnan(values), np.nan, found)
+        return from_floats(np.clip(found, self.low, min(self.high, LARGEST)), self.type)
 
 
 @dataclass(frozen=True)
@@ -126,32 +127,32 @@ def describe(table: Table, names: Sequence[str], counted: dict[str, pa.Table | N
         counted: the values of columns of categories, booleans and text, as `columns.value_counts` has them.
     """
     ordered = of_kind(table, (*NUMBERS, *CLOCKS), names)
-    ends = select(table, [[name] for name in ordered], (0, 0.25, 0.5, 0.75, 1), comm)
-    mean, std = moments(table, ordered, ends[:, 0], ends[:, 4], comm)
+    quantiles = select(table, [[name] for name in ordered], (0, 0.01, 0.25, 0.5, 0.75, 0.99, 1), comm)
+    mean, std = moments(table, ordered, quantiles[:, 0], quantiles[:, -1], comm)
+    low, high, decimals = _sound(table, ordered, quantiles, comm)
     numbers = of_kind(table, NUMBERS, names)
     values = value_counts(table, numbers, LEVELS, comm)
-    decimals = _decimals(table, numbers, comm)
     found: dict[str, Column] = {}
-    for name, (low, first, median, third, high), centre, wide in zip(ordered, ends, mean, std, strict=True):
-        if high > low and 0 < wide < np.inf:
-            type = table.schema.field(name).type
+    for place, name in enumerate(ordered):
+        least, _, first, median, third, _, most = quantiles[place]
+        wide = std[place]
+        if most > least and 0 < wide < np.inf:
             known = values.get(name)
             is_few = known is not None and pc.sum(known["count"]).as_py() >= FEW * len(known)
             levels = np.sort(to_floats(known["value"].combine_chunks())) if known is not None and is_few else None
             spread = float((third - first) / NORMAL_QUARTILES) or float(wide)
-            made = Number(
+            found[name] = Number(
                 name,
-                type,
-                float(centre),
+                table.schema.field(name).type,
+                float(mean[place]),
                 float(wide),
-                float(low),
-                float(high),
+                float(low[place]),
+                float(high[place]),
                 float(median),
                 spread,
-                decimals.get(name),
+                int(decimals[place]) if name in numbers and decimals[place] <= DIGITS else None,
                 levels,
             )
-            found[name] = made
     for name in of_kind(table, ("boolean", *TEXTS), names):
         listed = counted.get(name)
         if listed is not None and len(listed) > 1:
@@ -161,17 +162,35 @@ def describe(table: Table, names: Sequence[str], counted: dict[str, pa.Table | N
     return {name: found[name] for name in names if name in found}
 
 
-def _decimals(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> dict[str, int]:
-    """Collective. Return column -> how many decimals its numbers have at most, where these are up to DIGITS."""
-    most = np.zeros(len(names), np.int64)
+def _sound(
+    table: Table, names: Sequence[str], quantiles: np.ndarray, comm: MPI.Intracomm
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Collective. Return the smallest and the largest of each column without its outliers, and its most decimals.
+
+    More than DIGITS decimals are DIGITS + 1. `quantiles` are those of 0, 1, 25, 50, 75, 99 and 100 %.
+    """
+    with np.errstate(over="ignore"):
+        far = ROBUST * (quantiles[:, 4] / NORMAL_QUARTILES - quantiles[:, 2] / NORMAL_QUARTILES)
+    lowest = np.minimum(quantiles[:, 1], quantiles[:, 3] - far)  # a hundredth of the cells are no outliers anyway
+    highest = np.maximum(quantiles[:, 5], quantiles[:, 3] + far)
+    ends = np.full((2, len(names)), -np.inf)  # the smallest's negative, the largest
+    decimals = np.zeros(len(names), np.int64)
     for batch in table.select(list(names)).batches() if names else ():
         for place, name in enumerate(names):
             cells = to_floats(batch.column(name))
-            cells = cells[np.isfinite(cells)]
-            while most[place] <= DIGITS and not np.isclose(cells, np.round(cells, most[place]), 1e-12, 1e-12).all():
-                most[place] += 1
-    comm.Allreduce(MPI.IN_PLACE, most, op=MPI.MAX)
-    return {name: int(count) for name, count in zip(names, most, strict=True) if count <= DIGITS}
+            cells = cells[(cells >= lowest[place]) & (cells <= highest[place])]
+            most = [np.max(values, initial=-np.inf) for values in (-cells, cells)]
+            ends[:, place] = np.maximum(ends[:, place], most)
+            while decimals[place] <= DIGITS and not _has_decimals(cells, int(decimals[place])):
+                decimals[place] += 1
+    comm.Allreduce(MPI.IN_PLACE, ends, op=MPI.MAX)
+    comm.Allreduce(MPI.IN_PLACE, decimals, op=MPI.MAX)
+    return -ends[0], ends[1], decimals
+
+
+def _has_decimals(cells: np.ndarray, count: int) -> bool:
+    """Return whether no cell has more than `count` decimals."""
+    return np.isclose(cells, np.round(cells, count), 1e-12, 1e-12).all()
 
 
 class Coordinates:

@@ -28,7 +28,7 @@ from mpi4py import MPI
 
 from hvdedge import gaussian, neighbours, series
 from hvdedge.columns import to_floats
-from hvdedge.coordinates import Category, Column, Coordinates, Number
+from hvdedge.coordinates import ROBUST, Category, Column, Coordinates, Number
 from hvdedge.gaussian import Gaussian, in_steps
 from hvdedge.neighbours import Neighbours
 from hvdedge.parallel import counts
@@ -44,7 +44,6 @@ MOST_SEARCHES = 2_000_000_000  # donors times rows to fill: some seconds a billi
 LEAST_DONORS = 500
 SHRINKAGE = 10
 WORTH = 0.98
-ROBUST = 20.0  # standard deviations of a normal distribution
 MOST_RATIO = 2.0  # that a method's error in one column may be of the usual's, for the others: clear own errors decide
 ERROR_STEPS = 2**20
 CELL_BYTES = 64  # what a cell of the sample takes: itself, filled, hidden, suggested
@@ -257,7 +256,7 @@ def _choose(
 
 def _errors(column: Column, true: np.ndarray, found: np.ndarray) -> np.ndarray:
     if isinstance(column, Number):
-        off = np.abs(in_steps(true[:, 0]) - in_steps(column.near(found[:, 0])))
+        off = np.abs(in_steps(true[:, 0]) - in_steps(column.encode(column.decode(found))[:, 0]))
         most = min(ROBUST * column.spread / column.std, gaussian.LIMIT)
         return np.where(np.isnan(off), most, np.minimum(off, most)) ** 2
     wrong = column.places(true) != column.places(found)

@@ -415,7 +415,21 @@ def test_a_columns_own_clear_errors_are_not_overruled_by_those_of_others(comm, w
     assert found["errors"]["saw0"]["linear"] > 1.8  # a line goes to the other side
 
 
-def test_numbers_of_few_values_and_of_few_decimals_get_such_ones(comm, workspace):
+@pytest.mark.parametrize("method", ["regression", "linear"])
+def test_nothing_is_filled_where_only_outliers_are(method, comm, workspace):
+    draw = np.random.default_rng(0)
+    count = draw.integers(1, 60, 1200).astype(float)
+    other = count + draw.normal(size=1200)
+    count[::300] = other[::300] = 99999
+    other[::7] += 5000  # the rest of these rows is far out, too
+    rows = np.arange(1200)
+    count = pa.array(count, mask=((rows % 7 == 0) & (rows % 300 > 0)) | (rows % 300 == 1))
+    found = missing.clean(table_of(workspace, count=count, other=other), comm, method=method).to_arrow()
+    assert max(found["count"].filter(count.is_null()).to_pylist()) <= 59
+
+
+@pytest.mark.parametrize("method", ["regression", "linear"])
+def test_numbers_of_few_values_and_of_few_decimals_get_such_ones(method, comm, workspace):
     draw = np.random.default_rng(0)
     base = draw.normal(size=600)
     rate = np.array([0, 2.5, 5, 10])[np.digitize(base, [-1, 0, 1])]
@@ -423,7 +437,7 @@ def test_numbers_of_few_values_and_of_few_decimals_get_such_ones(comm, workspace
     columns = {"base": base, "rate": rate, "price": price}
     for name in ("rate", "price"):
         columns[name] = pa.array(np.where(draw.random(600) < 0.1, np.nan, columns[name]), from_pandas=True)
-    found = missing.clean(table_of(workspace, **columns), comm, method="regression").to_arrow()
+    found = missing.clean(table_of(workspace, **columns), comm, method=method).to_arrow()
     assert set(found["rate"].to_pylist()) <= {0, 2.5, 5, 10}
     assert all(round(value, 2) == value for value in found["price"].to_pylist())
 

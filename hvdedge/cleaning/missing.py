@@ -129,15 +129,22 @@ def clean(
         if work.empty[name]:
             work.left[name] = f"{kind(table.schema.field(name).type)}: method = {method!r} does not fill this kind"
     if method in SERIES:
-        table = work.fill_series(table, [*work.names], order, by, method == "linear")
+        is_line = method == "linear"
+        described = describe(table, of_kind(table, NUMBERS, work.names), {}, comm) if is_line else {}
+        table = work.fill_series(table, [*work.names], order, by, is_line, described)
     else:
         usual = _usual(table, work, method, comm)
         models = []
         if method in MODELS:
             found = _models(table, work, usual, kept, method, neighbours, order, by, seed, comm)
             models = work.without_wrong(found, least_right)
-        lines = [name for model in models for name, chosen in model.methods.items() if chosen == LINE]
-        table = work.fill_series(table, lines, order, by, True)
+        lines = {
+            name: model.coordinates.columns[name]
+            for model in models
+            for name, chosen in model.methods.items()
+            if chosen == LINE
+        }
+        table = work.fill_series(table, [*lines], order, by, True, lines)
         table = work.fill(table, [name for name in work.names if name not in lines], _suggest(usual, models))
     table.workspace.metrics["missing"] = work.metrics(table)
     return table
@@ -332,16 +339,24 @@ class _Work:
         )
         return batch.set_column(batch.schema.get_field_index(name), field, whole.cast(field.type)), len(rows)
 
-    def fill_series(self, table: Table, names: list[str], order: str, by: str, is_line: bool) -> Table:
-        """Collective. Fill the gaps in `names` from the rows around, a few columns at a time."""
+    def fill_series(
+        self, table: Table, names: list[str], order: str, by: str, is_line: bool, described: dict[str, Column]
+    ) -> Table:
+        """Collective. Fill the gaps in `names` from the rows around, a few columns at a time.
+
+        Args:
+            described: the columns of numbers, so that a point on a line becomes a cell that they may have.
+        """
         at_once = np.array(table.workspace.table_bytes // (64 * (table.num_rows + 1)), np.int64)
         self.comm.Allreduce(MPI.IN_PLACE, at_once, op=MPI.MIN)
         size = max(int(at_once), 1)
         for start in range(0, len(names), size):
-            table = self._fill_series(table, names[start : start + size], order, by, is_line)
+            table = self._fill_series(table, names[start : start + size], order, by, is_line, described)
         return table
 
-    def _fill_series(self, table: Table, names: list[str], order: str, by: str, is_line: bool) -> Table:
+    def _fill_series(
+        self, table: Table, names: list[str], order: str, by: str, is_line: bool, described: dict[str, Column]
+    ) -> Table:
         """Collective."""
         texts = [name for name in names if kind(table.schema.field(name).type) in ("boolean", *TEXTS)]
         counted = value_counts(table, texts, MOST_VALUES, self.comm)
@@ -368,7 +383,7 @@ class _Work:
             found = values[done["rows"] + rows]
             done["rows"] += batch.num_rows
             return {
-                name: _decoded(found[:, number], levels.get(name), table.schema.field(name).type)
+                name: _decoded(found[:, number], levels.get(name), described.get(name), table.schema.field(name).type)
                 for number, name in enumerate(names)
             }
 
@@ -410,9 +425,9 @@ def _codes(column: pa.Array, levels: pa.Array | None) -> np.ndarray:
     return places.cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
-def _decoded(values: np.ndarray, levels: pa.Array | None, type: pa.DataType) -> pa.Array:
+def _decoded(values: np.ndarray, levels: pa.Array | None, column: Column | None, type: pa.DataType) -> pa.Array:
     if levels is None:
-        return from_floats(values, type)
+        return column.cells(values) if isinstance(column, Number) else from_floats(values, type)
     return levels.take(pa.array(values, pa.float64(), from_pandas=True).cast(pa.int64()))
 
 
