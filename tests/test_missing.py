@@ -105,7 +105,7 @@ def test_methods_may_be_chosen_and_columns_kept(comm, workspace):
         "linear": {"x": 4, "y": None, "label": 3},
     }
     assert [row["x"] for row in found["drop"]] == [1, 7]
-    assert workspace.metrics["missing"] == {"filled": {}, "rows_dropped": 2}
+    assert workspace.metrics["missing"] == {"filled": {}, "rows_dropped": 2, "left": {}}
     assert changes(workspace) == [(3, None, None, None, "dropped"), (4, None, None, None, "dropped")]
 
 
@@ -466,6 +466,47 @@ def test_a_column_that_a_file_does_not_have_stays_empty_in_its_rows(method, comm
     assert found["size"].is_valid().to_pylist() == [False] * 100 + [True] * 50
     assert workspace.metrics["missing"]["left"]["price"].startswith("50 cells of b")
     assert [event["what"] for event in workspace.events] == ["columns_of_other_files"]
+
+
+def of_files(workspace, rows, **columns):
+    """A table of which each file has so many rows."""
+    files = [f"f{number}" for number, count in enumerate(rows) for _ in range(count)]
+    table = pa.table({**columns, "_file": files, "_line": range(len(files))})
+    return Table.from_batches(table.schema, table.to_batches(40), workspace)
+
+
+def test_rows_are_not_dropped_for_columns_that_their_file_does_not_have(comm, workspace):
+    table = of_files(workspace, (8, 9), price=[None, *range(7), *[None] * 9], size=[*[None] * 8, *range(8), None])
+    assert rows_of(missing.clean(table, comm, method="drop"), "_line") == [*range(1, 16)]
+    assert workspace.metrics["missing"]["rows_dropped"] == 2
+    assert workspace.metrics["missing"]["left"] == {
+        "price": "9 cells of f1, where no cell of the column is known",
+        "size": "8 cells of f0, where no cell of the column is known",
+    }
+
+
+def test_an_empty_cell_is_filled_where_each_file_is_a_row_or_empty_cells_are_common(comm, workspace):
+    values = [None if row % 5 == 2 else row for row in range(60)]
+    single = missing.clean(of_files(workspace, [1] * 60, x=values), comm, method="median")
+    assert None not in rows_of(single, "x")
+    common = [row if row % 6 in (0, 3) else None for row in range(60)] + [None, None]
+    assert None not in rows_of(missing.clean(of_files(workspace, [60, 2], x=common), comm, method="median"), "x")
+    assert not workspace.events
+
+
+def test_more_files_than_can_be_looked_at_are_filled_alike(comm, workspace, monkeypatch):
+    monkeypatch.setattr(missing, "MOST_FILE_CELLS", 2)
+    table = of_files(workspace, (30, 30), x=[1.0] * 29 + [None] * 31, y=[None] + [2.0] * 59)
+    assert None not in rows_of(missing.clean(table, comm, method="median"), "x")
+    assert [event["what"] for event in workspace.events] == ["many_files"]
+
+
+def test_all_reasons_why_cells_stay_empty_are_told(comm, workspace):
+    names = [f"n{row}" for row in range(40)] + [None] * 60
+    missing.clean(of_files(workspace, (50, 50), name=names, x=range(100)), comm)
+    assert workspace.metrics["missing"]["left"]["name"] == (
+        "50 cells of f1, where no cell of the column is known; nearly all cells are different: no value stands for them"
+    )
 
 
 def test_auto_takes_the_line_for_a_smooth_series_with_small_gaps_and_other_columns_for_outages(comm, workspace):

@@ -10,8 +10,10 @@
 the middle of the last two (blend); see `hvdedge.imputation`. It looks at a sample of the rows of a large table.
 
 A cell stays within its column's range and of its type: whole numbers stay whole, a column of few numbers gets one of
-these, categories are known ones. A column of which a file has no cell at all stays empty in its rows: the table has it
-from other files, which tell nothing about this one's. Methods give the same cells on any number of ranks.
+these, categories are known ones. A column that a file does not have stays empty in its rows: the table has it from
+other files, which tell nothing about this one's. A file does not have it where no cell is known, and so many empty
+ones would be there by chance less than once in a hundred files, as empty cells go in the files that have the column.
+Methods give the same cells on any number of ranks.
 
 Source: Little and Rubin 2002, Statistical analysis with missing data; van Buuren and Groothuis-Oudshoorn 2011, mice.
 """
@@ -57,7 +59,8 @@ EMPTY_KINDS = ("missing", "out_of_range", "ragged")  # kinds of cells that are o
 MODELS = ("auto", "knn", "regression")
 SERIES = ("last", "linear")
 ORDERED = (*SERIES, "auto")
-MOST_FILES = 10_000  # of which it is looked at what columns each has
+MOST_FILE_CELLS = 1_000_000  # files times columns of which it is looked at what each file has
+CHANCE = 0.01  # that all cells of a column are empty in a file that has it
 ALL = ("boolean", *NUMBERS, *CLOCKS, *TEXTS)
 KINDS_BY_METHOD = {
     "auto": ("boolean", *NUMBERS, *TEXTS),
@@ -157,30 +160,61 @@ def _kept(table: Table, keep: tuple[str, ...]) -> set[str]:
 
 
 def _absent(table: Table, names: list[str], comm: MPI.Intracomm) -> dict[str, dict[str, int]]:
-    """Collective. Return column -> file -> rows, of the files that have no cell of a column that others have."""
+    """Collective. Return column -> file -> rows, of the files that do not have a column that others have.
+
+    With e empty cells in the r rows of the f files that have a known one, a file of n rows without any does not have
+    the column where (e / (r - f)) ** n < CHANCE: the known cell that each of the f must have is set aside.
+    """
+    room = MOST_FILE_CELLS // (len(names) + 1)
     known: dict[str, np.ndarray] = {}  # file -> its rows, and its known cells of each column
     for batch in table.batches():
         files = to_text(batch.column("_file")).dictionary_encode()
-        code, count = np.asarray(files.indices.fill_null(0)), len(files.dictionary)
+        code, count = np.asarray(files.indices), len(files.dictionary)
         cells = np.empty((count, len(names) + 1), np.int64)
         cells[:, 0] = np.bincount(code, minlength=count)
         for place, name in enumerate(names):
             cells[:, place + 1] = np.bincount(code[~_is_empty(batch.column(name))], minlength=count)
-        for file, row in zip(files.dictionary.to_pylist(), cells, strict=True):
-            known[file] = known.get(file, 0) + row
-    told = {file: cells.tolist() for file, cells in known.items()} if len(known) <= MOST_FILES else None
+        if len(known) <= room:
+            for file, row in zip(files.dictionary.to_pylist(), cells, strict=True):
+                known[file] = known.get(file, 0) + row
+    told = {file: cells.tolist() for file, cells in known.items()} if len(known) <= room else None
     parts = allgather_json(told, comm)
     if None in parts:
+        event = {"what": "many_files", "action": f"filled all alike: more than {room} files of {len(names)} columns"}
+        table.workspace.events.append(event)
         return {}
     total: dict[str, np.ndarray] = {}
     for part in parts:
         for file, row in part.items():
             total[file] = total.get(file, 0) + np.array(row)
-    found = {
-        name: {file: int(row[0]) for file, row in sorted(total.items()) if not row[place + 1]}
-        for place, name in enumerate(names)
-    }
-    return {name: files for name, files in found.items() if files}
+    found: dict[str, dict[str, int]] = {}
+    files, cells = sorted(total), np.array([total[file] for file in sorted(total)]).reshape(-1, len(names) + 1)
+    rows = cells[:, 0]
+    for name, count in zip(names, cells[:, 1:].T, strict=True):
+        has = count > 0
+        others = (rows[has] - 1).sum()
+        chance = (rows[has] - count[has]).sum() / others if others else 1.0
+        lacking = np.flatnonzero(~has & (chance**rows < CHANCE))
+        if len(lacking):
+            found[name] = {files[place]: int(rows[place]) for place in lacking}
+    if found:
+        columns = shown([*found])
+        event = {"what": "columns_of_other_files", "action": f"left {columns} empty in files without such cells"}
+        table.workspace.events.append(event)
+    return found
+
+
+def _why_absent(files: dict[str, int]) -> str:
+    return f"{sum(files.values())} cells of {shown([*files])}, where no cell of the column is known"
+
+
+def _is_open(batch: pa.RecordBatch, name: str, absent: dict[str, dict[str, int]]) -> np.ndarray:
+    """Return which cells are empty and of a file that has the column."""
+    empty = _is_empty(batch.column(name))
+    if name not in absent:
+        return empty
+    files = pa.array([*absent[name]], pa.string())
+    return empty & ~np.asarray(pc.is_in(to_text(batch.column("_file")), value_set=files))
 
 
 def _fillable(table: Table, method: str, patterns: tuple[str, ...]) -> list[str]:
@@ -213,12 +247,13 @@ def _is_empty(column: pa.Array) -> np.ndarray:
 
 
 def _drop(table: Table, names: list[str], comm: MPI.Intracomm) -> Table:
-    """Collective. Return the rows without an empty cell in `names`."""
+    """Collective. Return the rows without an empty cell in those of `names` that their file has."""
+    absent = _absent(table, names, comm)
     keep = []
     for batch in table.batches():
         empty = np.zeros(batch.num_rows, bool)
         for name in names:
-            empty |= _is_empty(batch.column(name))
+            empty |= _is_open(batch, name, absent)
         keep.append(~empty)
         rows = pa.array(np.flatnonzero(empty))
         nothing = pa.nulls(len(rows), pa.string())
@@ -233,7 +268,8 @@ def _drop(table: Table, names: list[str], comm: MPI.Intracomm) -> Table:
     result = table.filter(np.concatenate([np.empty(0, bool), *keep]))
     dropped = np.array(table.num_rows - result.num_rows)
     comm.Allreduce(MPI.IN_PLACE, dropped, op=MPI.SUM)
-    table.workspace.metrics["missing"] = {"filled": {}, "rows_dropped": int(dropped)}
+    left = {name: _why_absent(files) for name, files in absent.items()}
+    table.workspace.metrics["missing"] = {"filled": {}, "rows_dropped": int(dropped), "left": left}
     return result
 
 
@@ -263,13 +299,8 @@ class _Work:
         self.left = {name: "no cell is known" for name in names if 0 < self.empty[name] == self.rows}
         self.absent = _absent(table, known, comm)
         for name, files in self.absent.items():
-            rows = sum(files.values())
-            self.empty[name] -= rows
-            self.left[name] = f"{rows} cells of {shown([*files])}, where no cell of the column is known"
-        if self.absent:
-            columns = shown([*self.absent])
-            event = {"what": "columns_of_other_files", "action": f"left {columns} empty in files without such cells"}
-            table.workspace.events.append(event)
+            self.empty[name] -= sum(files.values())
+            self.left[name] = _why_absent(files)
         self.names = [name for name in known if self.empty[name]]
         self.methods: dict[str, str] = {}
         self.notes: dict[str, object] = {}
@@ -282,7 +313,7 @@ class _Work:
 
         def filled(batch: pa.RecordBatch) -> pa.RecordBatch:
             before = batch
-            empty = {name: _is_empty(batch.column(name)) & self._has(batch, name) for name in names}
+            empty = {name: _is_open(batch, name, self.absent) for name in names}
             rows = np.flatnonzero(np.any([*empty.values()], axis=0)) if names else np.empty(0, np.int64)
             suggested = suggest(batch, rows) if names else {}
             for name in names:
@@ -300,12 +331,9 @@ class _Work:
         self._looked |= {*names}
         return result
 
-    def _has(self, batch: pa.RecordBatch, name: str) -> np.ndarray | bool:
-        """Return which rows are of a file that has cells of the column."""
-        if name not in self.absent:
-            return True
-        files = pa.array([*self.absent[name]], pa.string())
-        return ~np.asarray(pc.is_in(to_text(batch.column("_file")), value_set=files))
+    def leave(self, name: str, why: str) -> None:
+        """Note why cells of a column stay empty, beside what there is already."""
+        self.left[name] = "; ".join([*([self.left[name]] if name in self.left else []), why])
 
     def without_wrong(self, models: list[Model], least_right: float) -> list[Model]:
         """Return the models without the columns of categories that they would nearly always fill wrongly."""
@@ -314,7 +342,7 @@ class _Work:
                 error = errors[model.methods[name]]
                 if not isinstance(model.coordinates.columns[name], Number) and 1 - error < least_right:
                     del model.methods[name], self.methods[name]
-                    self.left[name] = f"{error:.0%} of the hidden cells came out wrong; least_right = {least_right:g}"
+                    self.leave(name, f"{error:.0%} of the hidden cells came out wrong; least_right = {least_right:g}")
         return models
 
     def _put(
@@ -363,7 +391,7 @@ class _Work:
         levels = {name: found["value"].combine_chunks() for name, found in counted.items() if found is not None}
         for name in texts:
             if name not in levels:
-                self.left[name] = f"more than {MOST_VALUES} values"
+                self.leave(name, f"more than {MOST_VALUES} values")
         names = [name for name in names if name not in texts or name in levels]
         values = np.empty((table.num_rows, len(names)))
         keys, groups, row = np.empty(table.num_rows), np.empty(table.num_rows), 0
@@ -392,7 +420,7 @@ class _Work:
             if self._filled[name] < self.empty[name]:
                 why = f"{self.empty[name] - self._filled[name]} cells have no value before them"
                 why += f", or none in {order!r}" if order else ""
-                self.left[name] = "; ".join([*([self.left[name]] if name in self.left else []), why])
+                self.leave(name, why)
         return result
 
     def metrics(self, table: Table) -> dict:
@@ -446,7 +474,7 @@ def _usual(table: Table, work: _Work, method: str, comm: MPI.Intracomm) -> dict[
         found[name] = from_floats(np.array([value]), table.schema.field(name).type)[0]
     for name, counted in value_counts(table, [n for n in names if n not in ordered], MOST_VALUES, comm).items():
         if counted is None or (method != "mode" and _is_id(table, name, counted)):
-            work.left[name] = "nearly all cells are different: no value stands for them"
+            work.leave(name, "nearly all cells are different: no value stands for them")
         elif len(counted):
             found[name] = counted["value"][0]
     for name in names:

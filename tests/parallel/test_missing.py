@@ -36,8 +36,9 @@ FILL = """
             "when": gaps(draw.integers(0, 10**6, count), pa.int64()).cast(pa.timestamp("s")),
             "word": gaps([f"w{number}" for number in range(count)], pa.string()),
             "empty": pa.nulls(count, pa.int64()),
+            "first": pa.array(range(count), mask=(np.arange(count) >= 200) | (draw.random(count) < 0.15)),  # of file a
             "label": gaps(town, pa.int64()),
-            "_file": ["a"] * count,
+            "_file": ["a" if row < 200 else "b" for row in range(count)],
             "_line": np.arange(count),
         })
 
@@ -81,8 +82,9 @@ def test_every_method_fills_alike_on_any_number_of_ranks_also_on_more_than_there
         *("regression", "knn", "blend"),
     }
     assert auto["metrics"]["methods"]["series"] == "linear"
-    assert auto["metrics"]["left"].keys() == {"word", "empty", "when"}
-    assert {name for name, count in auto["empty"].items() if count} == {"word", "empty", "when", "label"}
+    assert auto["metrics"]["left"].keys() == {"word", "empty", "when", "first"}
+    assert {name for name, count in auto["empty"].items() if count} == {"word", "empty", "when", "first", "label"}
+    assert auto["empty"]["first"] == 203
     assert first["linear ordered"]["empty"]["size"] <= first["linear ordered"]["empty"]["when"]
     assert first["drop 403"]["rows"] == 0  # one column is empty
 
