@@ -39,27 +39,53 @@ def moments(
     return centre, np.sqrt(squares) * wide
 
 
-def _means(
-    table: Table, names: Sequence[str], change: Callable[[int, np.ndarray], np.ndarray], comm: MPI.Intracomm
+def power_means(
+    table: Table, names: Sequence[str], centre: np.ndarray, wide: np.ndarray, comm: MPI.Intracomm
 ) -> np.ndarray:
-    found = []
+    """Collective. Return the means of y, y**2 and y**3, y = (x - centre) / wide, over all numbers x of each column.
+
+    Args:
+        centre, wide: a number for each column; |y| should be at most about 2, so that nothing overflows.
+    Returns:
+        float64 (columns, 3); NaN for no numbers.
+    """
+
+    def powers(column: int, values: np.ndarray) -> np.ndarray:
+        y = values / wide[column] - centre[column] / wide[column]
+        return np.stack([y, y * y, y * y * y])
+
+    return _means(table, names, powers, comm, width=3)
+
+
+def _means(
+    table: Table,
+    names: Sequence[str],
+    change: Callable[[int, np.ndarray], np.ndarray],
+    comm: MPI.Intracomm,
+    width: int = 1,
+) -> np.ndarray:
+    """Collective. Return the means of the `width` rows that `change` makes of a column's numbers; without the axis
+    for one."""
+    found = np.zeros((len(names), width))
     for start in range(0, len(names), AT_ONCE):
         chosen = list(names[start : start + AT_ONCE])
-        sums = np.zeros((len(chosen), 2, POWERS), np.int64)
+        sums = np.zeros((len(chosen), width, 2, POWERS), np.int64)
         sizes = np.zeros(len(chosen), np.int64)
         for batch in table.select(chosen).batches():
             for row, name in enumerate(chosen):
                 values = to_floats(batch.column(name))
-                values = change(start + row, values[~np.isnan(values)])
+                values = values[~np.isnan(values)]
                 sizes[row] += len(values)
-                part, power = np.frexp(values)
-                digits = np.ldexp(part, 53).astype(np.int64)
-                for half, weights in enumerate((digits & (2**27 - 1), digits >> 27)):  # exact: below 2**53 in a batch
-                    sums[row, half] += np.bincount(power + 1074, weights, minlength=POWERS).astype(np.int64)
+                for power_of, changed in enumerate(np.atleast_2d(change(start + row, values))):
+                    part, power = np.frexp(changed)
+                    digits = np.ldexp(part, 53).astype(np.int64)
+                    for half, weights in enumerate((digits & (2**27 - 1), digits >> 27)):  # below 2**53 in a batch
+                        sums[row, power_of, half] += np.bincount(power + 1074, weights, POWERS).astype(np.int64)
         comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
         comm.Allreduce(MPI.IN_PLACE, sizes, op=MPI.SUM)
-        found += [_mean(low, high, int(size)) for (low, high), size in zip(sums, sizes, strict=True)]
-    return np.array(found)
+        for row, size in enumerate(sizes):
+            found[start + row] = [_mean(low, high, int(size)) for low, high in sums[row]]
+    return found[:, 0] if width == 1 else found
 
 
 def _mean(low: np.ndarray, high: np.ndarray, size: int) -> float:

@@ -9,7 +9,7 @@ running count passes the wanted position is the next byte of the result:
     pass 2   40 24 ...   counts of 0x40 **    -> 0x4024, and so on: 0x4024000000000000 is 10.0
 
 Counts are whole numbers, so the result is the same bit for bit on any number of ranks. A rank holds one batch and
-256 counts for each wanted number.
+256 counts for each wanted number; where its numbers fit into memory, it sorts them once and counts by bisection.
 
 Source: Alabi et al. 2012, Fast k-selection algorithms for graphics processing units (radix selection); Saukas and
 Song 1999, A note on parallel selection on coarse-grained multicomputers (counting over processors).
@@ -50,10 +50,14 @@ def select(
     prefix = np.zeros(shape, np.uint64)
     place = np.zeros(shape, np.int64)
     empty = np.zeros(len(groups), bool)
+    fits = chosen.num_rows * len(chosen.schema.names) * BYTES <= table.workspace.table_bytes
+    held = _sorted(chosen) if fits and prefix.size else {}
     for step in range(BYTES if prefix.size else 0):
         shift = np.uint64(8 * (BYTES - 1 - step))
         counts = np.zeros((*shape, 256), np.int64)
-        for batch in chosen.batches():
+        for number, group in enumerate(groups if held else ()):
+            _bisect([held[name] for name in group], prefix[number], shift, counts[number])
+        for batch in () if held else chosen.batches():
             cells = {name: _patterns(to_floats(batch.column(name))) >> shift for name in chosen.schema.names}
             for number, group in enumerate(groups):
                 _count([cells[name] for name in group], prefix[number], step == 0, counts[number])
@@ -61,7 +65,7 @@ def select(
         if step == 0:
             sizes = counts[:, 0].sum(axis=1)
             empty = sizes == 0
-            place = np.array([[_place(p, int(size)) for p in probabilities] for size in sizes])
+            place = np.array([[place_of(p, int(size)) for p in probabilities] for size in sizes])
         running = counts.cumsum(axis=2)
         byte = np.minimum((running <= place[..., None]).sum(axis=2), 255)
         here = byte[..., None]
@@ -70,7 +74,8 @@ def select(
     return np.where(empty[:, None], np.nan, _numbers(prefix))
 
 
-def _place(probability: float, size: int) -> int:
+def place_of(probability: float, size: int) -> int:
+    """Return where among `size` sorted numbers, from 0, the quantile of `probability` stands."""
     # as a fraction of the decimal that was written: in floating point 0.07 * 100 is a little more than 7
     return max(math.ceil(Fraction(repr(float(probability))) * size) - 1, 0)
 
@@ -82,6 +87,23 @@ def _patterns(values: np.ndarray) -> np.ndarray:
 
 def _numbers(patterns: np.ndarray) -> np.ndarray:
     return np.where(patterns & SIGN, patterns ^ SIGN, ~patterns).view(np.float64)
+
+
+def _sorted(table: Table) -> dict[str, np.ndarray]:
+    parts: dict[str, list[np.ndarray]] = {name: [np.empty(0, np.uint64)] for name in table.schema.names}
+    for batch in table.batches():
+        for name, its in parts.items():
+            its.append(_patterns(to_floats(batch.column(name))))
+    return {name: np.sort(np.concatenate(its)) for name, its in parts.items()}
+
+
+def _bisect(cells: list[np.ndarray], prefix: np.ndarray, shift: np.uint64, counts: np.ndarray) -> None:
+    """Do what `_count` does with sorted numbers, in full, of which the lowest bytes are those above `shift`."""
+    lows = (prefix[:, None] << np.uint64(8) | np.arange(256, dtype=np.uint64)) << shift  # (wanted, 256)
+    for values in cells:
+        starts = np.searchsorted(values, lows)
+        ends = np.searchsorted(values, lows[:, -1:] | ((np.uint64(1) << shift) - np.uint64(1)), side="right")
+        counts += np.diff(np.hstack([starts, ends]), axis=1)
 
 
 def _count(cells: list[np.ndarray], prefix: np.ndarray, is_first: bool, counts: np.ndarray) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hvdedge.distinct import estimate
 from hvdedge.profiling import statistics
 from hvdedge.profiling.statistics import profile
 from hvdedge.tables import Table
@@ -62,12 +63,16 @@ def test_known_numbers_give_known_figures(comm, workspace):
         "missing": 0,
         "min": 2,
         "max": 9,
+        "order": "rising",
         "distinct": 5,
         "distinct_is_exact": True,
         "mean": 5.0,
         "std": pytest.approx(math.sqrt(32 / 7), rel=1e-15),
+        "skew": pytest.approx(42 / 8 / 4**1.5, rel=1e-14),  # (-3)^3 + 3 (-1)^3 + 2^3 + 4^3 = 42, variance 4
         "quantiles": {"0.01": 2, "0.05": 2, "0.25": 4, "0.5": 4, "0.75": 5, "0.95": 9, "0.99": 9},
         "histogram": {"edges": [2, 3, 4, 5, 6, 7, 8, 9], "counts": [1, 0, 3, 2, 0, 1, 1]},
+        "equal_depth": [2, 4, 4, 4, 5, 5, 7, 9],
+        "entropy": pytest.approx(3 * 3 / 8 + 3 / 8 * math.log2(8 / 3) + 2 / 8 * 2, rel=1e-14),
         "top": [{"value": 4, "count": 3}, {"value": 5, "count": 2}],
     }
 
@@ -139,3 +144,52 @@ def test_a_table_without_rows_or_columns_is_described(comm, workspace):
     assert empty["rows"] == 0
     assert empty["columns"]["x"]["min"] is None
     assert profile(table_of(workspace, _line=[1, 2]), comm) == {"rows": 2, "columns": {}}
+
+
+@pytest.mark.parametrize("most", [100_000, 0])
+def test_numbers_are_described_alike_whether_they_are_counted_or_not(comm, workspace, monkeypatch, most):
+    monkeypatch.setattr(statistics, "MOST_VALUES", most)
+    values = np.random.default_rng(0).lognormal(sigma=1.5, size=3000)
+    found = column(comm, workspace, values, bins=4)
+    assert found["distinct_is_exact"] == bool(most)
+    assert found["mean"] == pytest.approx(values.mean(), rel=1e-13)  # numpy's sum rounds 12 times
+    assert found["std"] == pytest.approx(values.std(ddof=1), rel=1e-12)
+    assert found["skew"] == pytest.approx(((values - values.mean()) ** 3).mean() / values.std() ** 3, rel=1e-11)
+    assert found["equal_depth"] == np.sort(values)[[0, 749, 1499, 2249, 2999]].tolist()
+    assert found["histogram"]["counts"] == np.histogram(values, found["histogram"]["edges"])[0].tolist()
+
+
+@pytest.mark.parametrize("most", [100_000, 0])
+def test_masks_and_lengths_show_how_text_is_written(comm, workspace, monkeypatch, most):
+    monkeypatch.setattr(statistics, "MOST_VALUES", most)
+    plain = [f"Ab {number:04d}" for number in range(1500)] + [None, "x-1"]
+    found = column(comm, workspace, plain)
+    assert found["masks"] == [{"value": "Aa 9999", "count": 1500}, {"value": "a-9", "count": 1}]
+    assert found["lengths"] == {"min": 3, "max": 7, "mean": (1500 * 7 + 3) / 1501}
+    accents = column(comm, workspace, ["Ürö 1", "Ab A2", None])
+    assert [mask["value"] for mask in accents["masks"]] == ["Aa A9", "Aaa 9"]
+
+
+def test_order_goes_over_batches_and_past_missing_cells(comm, workspace):
+    told = {
+        "rising": [1, None, 2, 2, 3, None, 5, 8, 9],
+        "falling": ["z", "y", "x", None, "x", "b", "b", "a", "A"],
+        "constant": [7.0, math.nan, 7.0] + [7.0] * 6,
+        None: [1, 2, 3, 4, 3, 4, 5, 6, 7],
+    }
+    for order, values in told.items():
+        assert column(comm, workspace, values)["order"] == order
+
+
+@pytest.mark.parametrize("count", [0, 1, 2000, 50_000, 1_000_000])
+def test_the_estimate_keeps_to_its_error(comm, workspace, count):
+    table = table_of(workspace, 100_000, x=pa.array(np.arange(count) % max(count, 1)), y=np.arange(count) / 8)
+    for found in estimate(table, ["x", "y"], comm).values():
+        assert found == pytest.approx(count, rel=0.025)  # thrice 0.8 %
+
+
+def test_one_row_and_a_column_of_nothing_have_no_spread(comm, workspace):
+    one = column(comm, workspace, [3.5])
+    assert (one["mean"], one["std"], one["skew"], one["entropy"], one["order"]) == (3.5, None, None, 0.0, "constant")
+    none = column(comm, workspace, pa.array([None, None], pa.string()))
+    assert (none["masks"], none["entropy"], none["order"], none["lengths"]["mean"]) == ([], None, None, None)

@@ -1,22 +1,20 @@
 """What each column holds: how many cells, which values, how they are spread.
 
-One pass for counts and ends, one for the frequencies, eight at most for the quantiles (see `quantiles`), and one for
-moments and histograms, which need the ends and the median first. With y = x - median,
+Two passes give counts, ends, order and the frequencies of the values. A column of up to `MOST_VALUES` different values
+(fewer where memory is short) is described from these alone. The numbers of any other are sorted where they fit into
+memory (see `quantiles`) and summed exactly (see `exact_sums`). With y = (x - median) / (the largest |x - median|) and
+its means m1, m2, m3,
 
-    mean = median + mean(y),   M2 = sum (y - mean(y))^2,   std = sqrt(M2 / (n - 1))
-    of two parts:  mean = mean_a + d n_b / n,   M2 = M2_a + M2_b + d^2 n_a n_b / n,   d = mean_b - mean_a
+    mean = median + m1,   variance v = (m2 - m1^2) n / (n - 1),   skew = (m3 - 3 m1 m2 + 2 m1^3) / (m2 - m1^2)^(3/2)
 
-Counts, ends, quantiles, histograms and frequent values are exact and the same bit for bit on any number of ranks; mean
-and std, sums of rounded numbers, to 1e-12 relative. A column of more than `MOST_VALUES` different values (fewer where
-memory is short) has an estimated `distinct`, to about 1 % and the same on any number of ranks, and no `top`.
-
-Source: Chan, Golub and LeVeque 1983, Algorithms for computing the sample variance (merging); Flajolet et al. 2007,
-HyperLogLog.
+All of it is the same bit for bit on any number of ranks. Of a column of too many values, `distinct` is estimated (see
+`distinct`), and there is no `top` and no `entropy`.
 """
 
 import decimal
-import functools
 import math
+from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -24,58 +22,70 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, from_floats, kind, of_kind, plain, to_floats, value_counts
+from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, from_floats, kind, of_kind, plain, to_floats, to_text, value_counts
+from hvdedge.distinct import estimate
+from hvdedge.exact_sums import power_means
+from hvdedge.hashes import text_bytes
 from hvdedge.options import Count
-from hvdedge.parallel import allgather_bytes, allgather_json, allgather_rows
-from hvdedge.quantiles import select
+from hvdedge.parallel import allgather_json
+from hvdedge.quantiles import place_of, select
 from hvdedge.tables import Table
 
 PROBABILITIES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 MOST_VALUES = 100_000
+MOST_MASKS = 10_000  # and different lengths; beyond it they are not told
 VALUE_BYTES = 128  # what a value and its count take while they are counted
-SKETCH_LOG2 = 14  # registers of a sketch: 16 KiB, a standard error of 0.8 %
 
 
 def profile(table: Table, comm: MPI.Intracomm, *, bins: Count = 20, top: Count = 10) -> dict:
-    """Collective. Describe each column: counts, ends, mean, quantiles, histogram, most frequent values.
+    """Collective. Describe each column: counts, ends, moments, quantiles, histograms, frequent values, order.
 
     Args:
         table: this rank's rows.
-        bins: the bars of a histogram, equally wide from the smallest to the largest number.
+        bins: the bars of a histogram.
         top: how many of the most frequent values are listed; of equally frequent ones the smaller.
     Returns:
         The same on every rank, for JSON: {rows, columns: name -> {type, count, missing, distinct, distinct_is_exact,
-        min, max, mean, std, quantiles, histogram, top}}, text columns also with lengths: {min, max, mean}. Quantiles
-        go by their probability ("0.5"), are numbers of the column (the lower one for the median of an even count);
-        std is the sample's (n - 1); a histogram is {edges, counts}; top is a list of {value, count}. Times are ISO
-        8601. What is unknown or makes no sense for a type is null; a number that is not finite counts as missing.
+        min, max, order, mean, std, skew, quantiles, histogram, equal_depth, entropy, top}}, text columns also with
+        lengths: {min, max, mean} and masks. Quantiles go by their probability ("0.5"), are numbers of the column (the
+        lower one for the median of an even count); std is the sample's (n - 1), skew that of the rows; a histogram is
+        {edges, counts}, of equally wide bars; equal_depth are the edges of bars that hold equally many rows; entropy
+        is in bits; top is a list of {value, count}; order is "rising", "falling", "constant" or null, over all rows
+        that are not missing; masks, a list of {value, count}, has A for a capital, a for another letter, 9 for a
+        digit. Times are ISO 8601. What is unknown or makes no sense for a type is null; a number that is not finite
+        counts as missing.
     """
-    types = {name: table.schema.field(name).type for name in table.columns}
-    limit = int(np.clip(table.workspace.table_bytes // (VALUE_BYTES * max(len(types), 1)), 1000, MOST_VALUES))
-    ends = _ends(table, comm)
-    counted = value_counts(table, [name for name in types if kind(types[name]) != "array"], limit, comm)
-    ordered = of_kind(table, ("boolean", *NUMBERS, *CLOCKS))
-    found = select(table, [[name] for name in ordered], (0, *PROBABILITIES, 1), comm)
-    numbers = {name: row for name, row in zip(ordered, found, strict=True) if not np.isnan(row[0])}
-    moments, bars = _spread(table, numbers, bins, comm)
-    estimates = _estimate(table, [name for name, values in counted.items() if values is None], comm)
+    held = Table.from_batches(table.schema, table.batches(), table.workspace)
+    types = {name: held.schema.field(name).type for name in held.columns}
+    limit = int(np.clip(held.workspace.table_bytes // (VALUE_BYTES * max(len(types), 1)), 1000, MOST_VALUES))
+    ends = _ends(held, comm)
+    counted = value_counts(held, [name for name in types if kind(types[name]) != "array"], limit, comm)
+    many = [name for name, values in counted.items() if values is None]
+    spread = _spread_of_many(held, of_kind(held, ("boolean", *NUMBERS, *CLOCKS), many), bins, comm)
+    estimates = estimate(held, many, comm)
+    texts = _texts_of_many(held, of_kind(held, TEXTS, many), comm)
 
     columns: dict[str, dict[str, Any]] = {}
     for name, type in types.items():
         values = counted.get(name)
-        is_number, is_clock = kind(type) in NUMBERS, kind(type) in CLOCKS
+        its = kind(type)
+        if values is not None and its in ("boolean", *NUMBERS, *CLOCKS) and len(values):
+            spread[name] = _spread(values, bins)
+        if values is not None and its in TEXTS:
+            texts[name] = _changed(values, _masks), _changed(values, pc.utf8_length)
         columns[name] = {
-            "type": kind(type),
+            "type": its,
             **ends[name],
             "distinct": estimates.get(name) if values is None else len(values),
             "distinct_is_exact": values is not None,
-            "mean": None if is_clock else moments.get(name, (None, None))[0],
-            "std": None if is_clock else moments.get(name, (None, None))[1],
-            "quantiles": _quantiles(numbers.get(name), type) if is_number or is_clock else None,
-            "histogram": _histogram(bars.get(name), type) if is_number or is_clock else None,
+            **_described(spread.get(name), type),
+            "entropy": None if values is None else _entropy(values),
             "top": None if values is None else _top(values, top),
         }
-    rows = np.array(table.num_rows)
+        if its in TEXTS:
+            masks, lengths = texts[name]
+            columns[name] |= {"masks": None if masks is None else _top(masks, top), "lengths": _lengths(lengths)}
+    rows = np.array(held.num_rows)
     comm.Allreduce(MPI.IN_PLACE, rows, op=MPI.SUM)
     return {"rows": int(rows), "columns": columns}
 
@@ -87,141 +97,216 @@ def _cells(column: pa.Array) -> pa.Array:
 
 
 def _json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
     if hasattr(value, "isoformat"):
         return value.isoformat()
     return float(value) if isinstance(value, decimal.Decimal) else value
 
 
+class _Ends:
+    """Count, rows, smallest and largest, first and last cell of a column so far, and whether it rises or falls."""
+
+    def __init__(self) -> None:
+        self.count, self.rows = 0, 0
+        self.ends: list = []  # smallest, largest, first, last
+        self.rises = self.falls = True
+
+    def add(self, column: pa.Array, is_ordered: bool) -> None:
+        cells = _cells(column)
+        count = len(cells)
+        if not count or not is_ordered or pa.types.is_null(cells.type):
+            self.join(count, len(column), [], True, True)
+            return
+        rises = falls = False
+        before, after = cells.slice(0, count - 1), cells.slice(1)
+        if self.rises:
+            rises = pc.all(pc.less_equal(before, after), min_count=0).as_py()
+        if self.falls:
+            falls = pc.all(pc.greater_equal(before, after), min_count=0).as_py()
+        ends = pc.min_max(cells)
+        told = [ends["min"], ends["max"], cells[0], cells[-1]]
+        self.join(count, len(column), [_json(cell.as_py()) for cell in told], rises, falls)
+
+    def join(self, count: int, rows: int, ends: list, rises: bool, falls: bool) -> None:
+        """Take in what comes after."""
+        self.count, self.rows = self.count + count, self.rows + rows
+        if ends and self.ends:
+            low, high, first, last = self.ends
+            self.rises = self.rises and rises and last <= ends[2]
+            self.falls = self.falls and falls and last >= ends[2]
+            self.ends = [min(low, ends[0]), max(high, ends[1]), first, ends[3]]
+        elif ends:
+            self.rises, self.falls, self.ends = rises, falls, ends
+
+    def order(self) -> str | None:
+        if not self.ends or not (self.rises or self.falls):
+            return None
+        return "constant" if self.rises and self.falls else "rising" if self.rises else "falling"
+
+
 def _ends(table: Table, comm: MPI.Intracomm) -> dict[str, dict[str, Any]]:
-    """Collective. Return column -> count, missing, min and max over all rows, and lengths for text."""
-    kinds = {name: kind(table.schema.field(name).type) for name in table.columns}
-    mine: dict[str, dict[str, list]] = {name: {"sizes": [], "ends": [], "lengths": []} for name in kinds}
+    """Collective. Return column -> count, missing, min, max and order over all rows."""
+    ordered = {name: kind(table.schema.field(name).type) != "array" for name in table.columns}
+    mine = {name: _Ends() for name in ordered}
     for batch in table.batches():
         for name, its in mine.items():
-            cells = _cells(batch.column(name))
-            its["sizes"].append([len(cells), batch.num_rows])
-            if len(cells) and kinds[name] != "array" and not pa.types.is_null(cells.type):
-                ends = pc.min_max(cells)
-                its["ends"] += [_json(ends["min"].as_py()), _json(ends["max"].as_py())]
-                if kinds[name] in TEXTS:
-                    lengths = pc.utf8_length(cells)
-                    its["lengths"].append([*pc.min_max(lengths).as_py().values(), pc.sum(lengths).as_py()])
-        mine = {name: _folded(its) for name, its in mine.items()}
-    everyone = allgather_json(mine, comm)
-    result: dict[str, dict[str, Any]] = {}
-    for name in kinds:
-        its = _folded({part: [row for rank in everyone for row in rank[name][part]] for part in mine[name]})
-        count, rows = its["sizes"][0] if its["sizes"] else (0, 0)
-        low, high = its["ends"] or (None, None)
-        result[name] = {"count": count, "missing": rows - count, "min": low, "max": high}
-        if kinds[name] in TEXTS:
-            short, long, total = its["lengths"][0] if its["lengths"] else (None, None, 0)
-            result[name]["lengths"] = {"min": short, "max": long, "mean": total / count if count else None}
+            its.add(batch.column(name), ordered[name])
+    everyone = allgather_json({name: vars(its) for name, its in mine.items()}, comm)
+    result = {}
+    for name in ordered:
+        its = _Ends()
+        for told in everyone:
+            its.join(**told[name])
+        low, high = its.ends[:2] or (None, None)
+        missing = its.rows - its.count
+        result[name] = {"count": its.count, "missing": missing, "min": low, "max": high, "order": its.order()}
     return result
 
 
-def _folded(its: dict[str, list]) -> dict[str, list]:
-    """Return the same with one entry in each list: summed sizes, outermost ends, outermost and summed lengths."""
-    sizes, ends, lengths = its["sizes"], its["ends"], its["lengths"]
-    return {
-        "sizes": [[sum(column) for column in zip(*sizes, strict=True)]] if sizes else [],
-        "ends": [min(ends), max(ends)] if ends else [],
-        "lengths": [[min(x[0] for x in lengths), max(x[1] for x in lengths), sum(x[2] for x in lengths)]]
-        if lengths
-        else [],
-    }
+class _Spread:
+    """Quantiles, the means of y, y^2 and y^3, and the histogram of a column's `size` numbers."""
+
+    def __init__(self, size: int, quantiles: np.ndarray, means: np.ndarray, bars: np.ndarray):
+        self.size, self.quantiles, self.means, self.bars = size, quantiles, means, bars
+
+    @property
+    def moments(self) -> tuple[float | None, float | None, float | None]:
+        """Mean, standard deviation, skew; None for what is no number."""
+        centre, wide = _scale(self.quantiles)
+        m1, m2, m3 = map(Fraction, self.means.tolist())
+        variance, third = float(m2 - m1 * m1), float(m3 - 3 * m1 * m2 + 2 * m1**3)
+        std = math.sqrt(variance * self.size / (self.size - 1)) * wide if self.size > 1 and variance >= 0 else math.inf
+        mean = centre + wide * float(m1)
+        skew = third / variance**1.5 if variance > 1e-200 else None  # so little is rounding
+        return mean if math.isfinite(mean) else None, std if math.isfinite(std) else None, skew
 
 
-def _spread(
-    table: Table, numbers: dict[str, np.ndarray], bins: int, comm: MPI.Intracomm
-) -> tuple[dict[str, tuple[float | None, float | None]], dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Collective. Return column -> mean and standard deviation, and column -> edges and counts of a histogram.
+def _wanted(bins: int) -> list[float]:
+    """Return the probabilities to look for: ends, quantiles, and the edges of `bins` bars of equal depth."""
+    return [0, *PROBABILITIES, 1, *(edge / bins for edge in range(bins + 1))]
 
-    Args:
-        numbers: column -> its smallest number, its quantiles, its largest number.
-    """
-    names = list(numbers)
-    sums = np.zeros((len(names), 3))  # n, mean of y, M2
-    counts = np.zeros((len(names), bins), np.int64)
-    median = 1 + PROBABILITIES.index(0.5)
+
+def _scale(quantiles: np.ndarray) -> tuple[float, float]:
+    """Return the median, and half of what the ends are apart, at least what is above rounding."""
+    low, high = quantiles[0], quantiles[1 + len(PROBABILITIES)]
+    return float(quantiles[1 + PROBABILITIES.index(0.5)]), float(high / 2 - low / 2) or 1.0
+
+
+def _edges(quantiles: np.ndarray, bins: int) -> np.ndarray | None:
+    """Return the edges of equally wide bars, None where the ends are further apart than a number can tell."""
+    low, high = quantiles[0], quantiles[1 + len(PROBABILITIES)]
+    return np.linspace(low, high, bins + 1) if high / 2 - low / 2 <= np.finfo(np.float64).max / 2 else None
+
+
+def _spread(values: pa.Table, bins: int) -> _Spread:
+    """Return the spread of values that were counted."""
+    numbers, counts = to_floats(values["value"].combine_chunks()), values["count"].to_numpy()
+    order = np.argsort(numbers)
+    numbers, counts = numbers[order], counts[order]
+    running = counts.cumsum()
+    size = int(running[-1])
+    places = [place_of(share, size) for share in _wanted(bins)]
+    quantiles = numbers[np.searchsorted(running, places, side="right")]
+    centre, wide = _scale(quantiles)
+    y = numbers / wide - centre / wide
+    means = np.array([math.fsum(y**power * counts) / size for power in (1, 2, 3)])
+    edges = _edges(quantiles, bins)
+    found = np.zeros(bins) if edges is None else np.histogram(numbers, edges, weights=counts)[0]
+    return _Spread(size, quantiles, means, found.astype(np.int64))
+
+
+def _spread_of_many(table: Table, names: list[str], bins: int, comm: MPI.Intracomm) -> dict[str, _Spread]:
+    """Collective. Return the spread of columns that have too many values to count."""
+    found = select(table, [[name] for name in names], _wanted(bins), comm)
+    scales = np.array([_scale(quantiles) for quantiles in found]).reshape(-1, 2)
+    means = power_means(table, names, scales[:, 0], scales[:, 1], comm)
+    bars = np.zeros((len(names), bins + 1), np.int64)  # and the number of all
+    edges = [_edges(quantiles, bins) for quantiles in found]
     for batch in table.select(names).batches() if names else ():
         for row, name in enumerate(names):
-            low, high = numbers[name][0], numbers[name][-1]
             values = to_floats(batch.column(name))
             values = values[~np.isnan(values)]
-            if not len(values):
-                continue
-            with np.errstate(over="ignore", invalid="ignore"):
-                y = values - numbers[name][median]
-                sums[row] = _merged(sums[row], np.array([len(y), y.mean(), ((y - y.mean()) ** 2).sum()]))
-            if _has_bars(low, high):
-                counts[row] += np.histogram(values, _edges(low, high, bins))[0]
-    comm.Allreduce(MPI.IN_PLACE, counts, op=MPI.SUM)
-    moments: dict[str, tuple[float | None, float | None]] = {}
-    bars: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    parts = allgather_rows(sums, comm).reshape(comm.size, len(names), 3)
-    for row, name in enumerate(names):
-        with np.errstate(over="ignore", invalid="ignore"):
-            size, mean, squares = functools.reduce(_merged, parts[:, row])
-            std = math.sqrt(squares / (size - 1)) if size > 1 and math.isfinite(squares) else None
-            whole = float(numbers[name][median] + mean)
-        moments[name] = whole if math.isfinite(whole) else None, std
-        low, high = numbers[name][0], numbers[name][-1]
-        if _has_bars(low, high):
-            bars[name] = _edges(low, high, bins), counts[row]
-    return moments, bars
+            bars[row, -1] += len(values)
+            its = edges[row]
+            if its is not None:
+                bars[row, :-1] += np.histogram(values, its)[0]
+    comm.Allreduce(MPI.IN_PLACE, bars, op=MPI.SUM)
+    return {name: _Spread(int(bars[row, -1]), found[row], means[row], bars[row, :-1]) for row, name in enumerate(names)}
 
 
-def _has_bars(low: float, high: float) -> bool:
-    return bool(high / 2 - low / 2 <= np.finfo(np.float64).max / 2)  # their distance is a number
+def _described(spread: _Spread | None, type: pa.DataType) -> dict[str, Any]:
+    is_clock, is_number = kind(type) in CLOCKS, kind(type) in NUMBERS
+    mean, std, skew = (None, None, None) if spread is None or is_clock else spread.moments
+    described: dict[str, Any] = {"mean": mean, "std": std, "skew": skew}
+    if spread is None or not (is_clock or is_number):
+        return described | {"quantiles": None, "histogram": None, "equal_depth": None}
+    cells = [_json(cell) for cell in from_floats(spread.quantiles, type).to_pylist()]
+    quantiles = {str(share): cell for share, cell in zip(PROBABILITIES, cells[1:], strict=False)}
+    edges, histogram = _edges(spread.quantiles, len(spread.bars)), None
+    if edges is not None:
+        shown = from_floats(edges, type).to_pylist() if is_clock else edges.tolist()
+        histogram = {"edges": [_json(edge) for edge in shown], "counts": spread.bars.tolist()}
+    return described | {"quantiles": quantiles, "histogram": histogram, "equal_depth": cells[2 + len(PROBABILITIES) :]}
 
 
-def _edges(low: float, high: float, bins: int) -> np.ndarray:
-    return np.linspace(low, high, bins + 1)
+def _masks(texts: pa.Array) -> pa.Array:
+    """Return the texts with A for each capital, a for any other letter, 9 for each digit; null for null."""
+    data, _, lengths = text_bytes(texts)
+    if data.size and data.max() >= 128:
+        for pattern, sign in ((r"\p{Lu}", "A"), (r"[\p{Ll}\p{Lt}\p{Lm}\p{Lo}]", "a"), (r"\p{N}", "9")):
+            texts = pc.replace_substring_regex(texts, pattern, sign)
+        return texts
+    signs = np.arange(128, dtype=np.uint8)
+    for first, last in ("AZ", "az", "09"):
+        signs[ord(first) : ord(last) + 1] = ord("9" if first == "0" else first)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    masks = pa.StringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(signs[data]))
+    return pc.if_else(texts.is_valid(), masks, pa.scalar(None, pa.string()))
 
 
-def _merged(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    size = a[0] + b[0]
-    if not size:
-        return a
-    apart = b[1] - a[1]
-    return np.array([size, a[1] + apart * b[0] / size, a[2] + b[2] + apart * apart * a[0] * b[0] / size])
+def _changed(values: pa.Table, change: Any) -> pa.Table:
+    """Return how often each `change(text)` is, given how often each text is."""
+    texts = to_text(values["value"].combine_chunks())
+    table = pa.table({"value": change(texts), "count": values["count"]})
+    summed = table.group_by("value").aggregate([("count", "sum")]).rename_columns(["value", "count"])
+    return summed.sort_by([("count", "descending"), ("value", "ascending")])
 
 
-def _estimate(table: Table, names: list[str], comm: MPI.Intracomm) -> dict[str, int]:
-    """Collective. Return column -> about how many different values it has."""
-    if not names:
-        return {}
-    import datasketches
+def _texts_of_many(
+    table: Table, names: list[str], comm: MPI.Intracomm
+) -> dict[str, tuple[pa.Table | None, pa.Table | None]]:
+    """Collective. Return how often each mask and each length is, for texts that are too many to count."""
 
-    sketches = {name: datasketches.hll_sketch(SKETCH_LOG2, datasketches.HLL_8, True) for name in names}
-    for batch in table.select(names).batches():
-        for name in names:
-            for value in _cells(batch.column(name)).unique().to_pylist():
-                sketches[name].update(value if isinstance(value, int | float | str) else str(value))
-    result = {}
-    for name, sketch in sketches.items():
-        union = datasketches.hll_union(SKETCH_LOG2)
-        # a full sketch (True above) that was merged forgets the order in which it saw its values, and with it the
-        # better estimate that one rank alone could give; merged twice, one rank's does so too: all estimate alike
-        for part in 2 * allgather_bytes(bytes(sketch.serialize_compact()), comm):
-            union.update(datasketches.hll_sketch.deserialize(part))
-        result[name] = round(union.get_estimate())
-    return result
+    def changed() -> Iterator[pa.RecordBatch]:
+        for batch in table.select(names).batches():
+            texts = [to_text(column) for column in batch.columns]
+            yield pa.RecordBatch.from_arrays(
+                [each(x) for x in texts for each in (_masks, pc.utf8_length)], schema=schema
+            )
+
+    fields = [
+        (f"{part}{row}", type) for row in range(len(names)) for part, type in (("m", pa.string()), ("n", pa.int32()))
+    ]
+    schema = pa.schema(fields)
+    found = value_counts(Table(schema, table.num_rows, table.workspace, changed), schema.names, MOST_MASKS, comm)
+    return {name: (found[f"m{row}"], found[f"n{row}"]) for row, name in enumerate(names)}
 
 
-def _quantiles(found: np.ndarray | None, type: pa.DataType) -> dict[str, Any] | None:
-    if found is None:
+def _lengths(lengths: pa.Table | None) -> dict[str, Any]:
+    if lengths is None or not len(lengths):
+        return {"min": None, "max": None, "mean": None}
+    values, counts = lengths["value"].to_numpy().astype(np.int64), lengths["count"].to_numpy()
+    mean = int(values @ counts) / int(counts.sum())
+    return {"min": int(values.min()), "max": int(values.max()), "mean": mean}
+
+
+def _entropy(values: pa.Table) -> float | None:
+    counts = values["count"].to_numpy()
+    if not len(counts):
         return None
-    cells = from_floats(found[1:-1], type).to_pylist()
-    return {str(share): _json(value) for share, value in zip(PROBABILITIES, cells, strict=True)}
-
-
-def _histogram(bars: tuple[np.ndarray, np.ndarray] | None, type: pa.DataType) -> dict[str, list] | None:
-    if bars is None:
-        return None
-    edges = from_floats(bars[0], type).to_pylist() if kind(type) in CLOCKS else bars[0].tolist()
-    return {"edges": [_json(edge) for edge in edges], "counts": bars[1].tolist()}
+    shares = counts / counts.sum()
+    return abs(math.fsum(shares * np.log2(shares)))
 
 
 def _top(values: pa.Table, top: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Quantiles and statistics are the same on 1, 2, 3 and 4 ranks; means and deviations to 1e-12."""
+"""Quantiles and statistics are the same on 1, 2, 3 and 4 ranks, bit for bit."""
 
 import json
 
@@ -24,6 +24,7 @@ PROFILE = """
         "whole": pa.array(draw.integers(0, 9, 3000), mask=draw.random(3000) < 0.2),
         "many": draw.permutation(3000),
         "word": pa.array(draw.choice(["a", "ä", "bb"], 3000)).dictionary_encode(),
+        "code": np.char.add("Ab-", draw.permutation(3000).astype(str)),
         "day": pa.array(draw.integers(0, 9999, 3000), pa.int32()).cast(pa.date32()),
         "none": pa.nulls(3000, pa.float64()),
     })
@@ -43,17 +44,7 @@ PROFILE = """
 
 def test_a_table_is_described_alike_on_any_number_of_ranks_also_on_more_than_there_are_rows(mpirun):
     first, *others = [json.loads(mpirun(ranks, PROFILE)) for ranks in (1, 2, 3, 4)]
-    rounded = [[apart(found) for found, _ in told] for told in (first, *others)]
     assert others == [first] * 3
-    for other in rounded[1:]:
-        for mine, theirs in zip(rounded[0], other, strict=True):
-            for key, value in mine.items():
-                assert theirs[key] == (None if value is None else pytest.approx(value, rel=1e-12, abs=0))
     many = first[0][0]["columns"]["many"]
     assert many["distinct"] == pytest.approx(3000, rel=0.03)  # a sketch: 0.8 %
     assert many["top"] is None
-
-
-def apart(found: dict) -> dict:
-    """Take the figures that sums of rounded numbers give out of a profile and return them."""
-    return {(name, figure): its.pop(figure) for name, its in found["columns"].items() for figure in ("mean", "std")}
