@@ -1,4 +1,4 @@
-"""Quantiles and statistics are the same on 1, 2, 3 and 4 ranks, bit for bit."""
+"""Quantiles, statistics and correlations are the same on 1, 2, 3 and 4 ranks, bit for bit."""
 
 import json
 
@@ -12,7 +12,7 @@ PROFILE = """
 
     import digit_rows
     from hvdedge.parallel import MeteredComm
-    from hvdedge.profiling import statistics
+    from hvdedge.profiling import correlations, statistics
     from hvdedge.quantiles import select
     from hvdedge.workspace import Workspace
 
@@ -29,12 +29,14 @@ PROFILE = """
         "none": pa.nulls(3000, pa.float64()),
     })
     statistics.MOST_VALUES = 2000
+    correlations.SAMPLE_ROWS = 1000
     scratch = pathlib.Path(tempfile.mkdtemp())
     told = []
     for count in (3000, 3, 0):
         table = digit_rows.deal(everything.slice(0, count), comm, Workspace(scratch, scratch, 64_000_000), 200)
         quantiles = select(table, [["real", "skewed"], ["whole"], ["none"]], [0.1, 0.5, 0.999], comm)
-        told.append([statistics.profile(table, comm, top=3), quantiles.view(np.int64).tolist()])
+        related = correlations.profile(table, comm, label="word" if count == 3000 else "")
+        told.append([statistics.profile(table, comm, top=3), related, quantiles.view(np.int64).tolist()])
     everyone = comm.allgather(json.dumps(told, allow_nan=False))
     assert len(set(everyone)) == 1
     if comm.rank == 0:
