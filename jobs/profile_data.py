@@ -7,6 +7,8 @@ from hvdedge.stage import Stage, start
 
 DEPENDENCIES = ("best_functional_dependencies", "unique_columns", "foreign_keys")
 SHOWN = 10  # of each, for the report
+DESCRIBED = ("type", "missing", "distinct", "min", "max", "mean", "std")  # of a column, for the report
+COLUMNS = 100  # so many at most
 
 
 def main(stage: Stage) -> None:
@@ -27,6 +29,17 @@ def main(stage: Stage) -> None:
     counted = {key: len(profile[key]) for key in profile["complete"]}
     stage.metrics.update({"rows": profile["rows"], "seconds_by_profiler": seconds, "complete": profile["complete"]})
     stage.metrics.update({"found": counted, "dependencies": shown})
+    stage.metrics["columns"] = {name: _short(its) for name, its in [*profile["columns"].items()][:COLUMNS]}
+    stage.metrics["correlations"] = profile.get("correlations", {}).get("strongest", [])
+
+
+def _short(column: dict) -> dict:
+    """Return what the report shows of a column."""
+    most = (column["top"] or [None])[0]
+    return {key: column[key] for key in DESCRIBED} | {
+        "median": (column["quantiles"] or {}).get("0.5"),
+        "most_frequent": most and f"{str(most['value'])[:40]} ({most['count']})",
+    }
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from hvdedge.reports import (
     files,
     learning_curves,
     loss_curves,
+    profile,
     quality,
     ranks,
     repairs,
@@ -298,6 +299,23 @@ def test_dependencies_are_listed_with_what_they_tell():
         ("functional dependency", "zip, day", "city", 0.5),
         ("unique", "id", None, None),
         ("foreign key", "parent", "id", 0.25),
+    ]
+
+
+def test_columns_are_shown_as_profiled_with_those_they_go_with():
+    profiled = run("n1", 1)
+    its = {"type": "float", "missing": 2, "distinct": 9, "min": 0.5, "median": 1.0, "max": 1 / 3e-9, "mean": 2.5}
+    profiled.records["profile"].metrics |= {
+        "columns": {"x": its | {"std": 1.5, "most_frequent": "1.0 (4)"}, "t": {"type": "text", "min": "a" * 99}},
+        "correlations": [
+            {"measure": "pearson", "left": "x", "right": "y", "value": 0.25},
+            {"measure": "spearman", "left": "y", "right": "x", "value": -0.75},
+            {"measure": "pearson", "left": "x", "right": "z", "value": 0.5},
+        ],
+    }
+    assert profile.tabulate([profiled]).rows == [
+        ("x", "float", 2, 9, "0.5", "1", "3.33333e+08", 2.5, 1.5, "1.0 (4)", "y -0.75, z 0.50"),
+        ("t", "text", None, None, "a" * 40, None, None, None, None, None, None),
     ]
 
 
