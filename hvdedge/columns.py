@@ -174,5 +174,10 @@ class _Counter:
 
 
 def _summed(parts: list[pa.Table]) -> pa.Table:
-    found = pa.concat_tables(parts).group_by("value").aggregate([("count", "sum")])
-    return found.select(["value", "count_sum"]).rename_columns(["value", "count"]).combine_chunks()
+    whole = pa.concat_tables(parts).combine_chunks()
+    if not len(whole):
+        return whole
+    coded = whole["value"].combine_chunks().dictionary_encode()  # several times as fast as group_by
+    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    sums = np.bincount(coded.indices, whole["count"])  # float64: exact below 2**53
+    return pa.table({"value": coded.dictionary, "count": sums.astype(np.int64)})
