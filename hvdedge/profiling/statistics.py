@@ -12,6 +12,7 @@ All of it is the same bit for bit on any number of ranks. Of a column of too man
 """
 
 import decimal
+import itertools
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -33,6 +34,7 @@ from hvdedge.tables import Table
 
 PROBABILITIES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 MOST_VALUES = 100_000
+AT_ONCE = 4  # batches of a table that are taken as one
 MOST_MASKS = 10_000  # and different lengths; beyond it they are not told
 VALUE_BYTES = 128  # what a value and its count take while they are counted
 
@@ -55,7 +57,7 @@ def profile(table: Table, comm: MPI.Intracomm, *, bins: Count = 20, top: Count =
         digit. Times are ISO 8601. What is unknown or makes no sense for a type is null; a number that is not finite
         counts as missing.
     """
-    held = Table.from_batches(table.schema, table.batches(), table.workspace)
+    held = Table.from_batches(table.schema, _larger(table), table.workspace)
     types = {name: held.schema.field(name).type for name in held.columns}
     limit = int(np.clip(held.workspace.table_bytes // (VALUE_BYTES * max(len(types), 1)), 1000, MOST_VALUES))
     ends = _ends(held, comm)
@@ -88,6 +90,13 @@ def profile(table: Table, comm: MPI.Intracomm, *, bins: Count = 20, top: Count =
     rows = np.array(held.num_rows)
     comm.Allreduce(MPI.IN_PLACE, rows, op=MPI.SUM)
     return {"rows": int(rows), "columns": columns}
+
+
+def _larger(table: Table) -> Iterator[pa.RecordBatch]:
+    """Yield the rows `AT_ONCE` batches together; most steps cost as much for a small one."""
+    batches = table.batches()
+    while some := [*itertools.islice(batches, AT_ONCE)]:
+        yield from pa.Table.from_batches(some, table.schema).combine_chunks().to_batches()
 
 
 def _cells(column: pa.Array) -> pa.Array:
