@@ -2,7 +2,7 @@
 
 A float64 is a whole number below 2**53 times a power of two. The whole numbers are summed by power, in halves so that
 no sum of up to 2**35 rows overflows; the sums of all ranks are added up, and only the result is rounded. So it is the
-same bit for bit on any number of ranks. A rank holds 35 kB for each of up to `AT_ONCE` columns.
+same bit for bit on any number of ranks. A rank holds 35 kB for each mean of up to `AT_ONCE` columns.
 
 Source: Neal 2015, Fast exact summation using small and large superaccumulators.
 """
@@ -76,11 +76,11 @@ def _means(
                 values = to_floats(batch.column(name))
                 values = values[~np.isnan(values)]
                 sizes[row] += len(values)
-                for power_of, changed in enumerate(np.atleast_2d(change(start + row, values))):
+                for which, changed in enumerate(np.atleast_2d(change(start + row, values))):
                     part, power = np.frexp(changed)
                     digits = np.ldexp(part, 53).astype(np.int64)
                     for half, weights in enumerate((digits & (2**27 - 1), digits >> 27)):  # below 2**53 in a batch
-                        sums[row, power_of, half] += np.bincount(power + 1074, weights, POWERS).astype(np.int64)
+                        sums[row, which, half] += np.bincount(power + 1074, weights, POWERS).astype(np.int64)
         comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
         comm.Allreduce(MPI.IN_PLACE, sizes, op=MPI.SUM)
         for row, size in enumerate(sizes):
