@@ -5,7 +5,7 @@ with its own threads, on the same Parquet. Ours are the seconds of the profiler,
 tells quantiles, histograms, masks and frequent values besides; no side counts its start. All run in turn, `--times`
 times; the fastest of each is printed, one JSON line a comparison.
 
-    python bench/statistics.py [--ranks 1 2] [--times 3]
+    python bench/column_statistics.py [--ranks 1 2] [--times 3]
 """
 
 import argparse
