@@ -1,8 +1,8 @@
 """The only reader of pipelines: TOML -> a checked Pipeline, in which every option has its value.
 
 A stage's section holds the stage's own settings (SETTINGS), the names of its methods (CHOICES: `model = "cnn"`) and
-these methods' options beside them. Stages that run several methods (LISTS) have a sub-section for each, run in the
-order in which they stand.
+these methods' options beside them. Stages that run several methods (LISTS) have a sub-section for each
+(`[extract.pca]`), run in the order in which they stand.
 """
 
 import os
@@ -29,7 +29,7 @@ CHOICES = {
     "extract": {"extractor": "features"},
     "train": {"model": "models", "strategy": "strategies"},
 }
-LISTS = {"clean": "cleaning", "profile": "profiling", "compress": "compression"}
+LISTS = {"clean": "cleaning", "profile": "profiling", "extract": "reduction", "compress": "compression"}
 DEFAULTS = {"extractor": "image", "strategy": "ring_allreduce"}
 ALWAYS = {"profile": ("statistics",)}
 IN_RUN = "{run}/"  # begins a path in the run's folder, which only its stages know
@@ -295,7 +295,8 @@ class _Reading:
         if stage not in LISTS:
             return ()
         found = []
-        for name in [*(name for name in ALWAYS.get(stage, ()) if name not in rest), *rest]:
+        given_names = [name for name, value in rest.items() if stage not in CHOICES or isinstance(value, dict)]
+        for name in [*(name for name in ALWAYS.get(stage, ()) if name not in rest), *given_names]:
             given, where = rest.pop(name, {}), f"{stage}.{name}"
             method = methods.find(LISTS[stage], name, f"{self.path}: {where}")
             if not isinstance(given, dict):

@@ -23,6 +23,7 @@ FUNCTIONS = {
     "cleaning": "clean",
     "profiling": "profile",
     "features": "extract",
+    "reduction": "reduce",
     "models": "build",
     "strategies": "train",
     "compression": "compress",

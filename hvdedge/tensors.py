@@ -1,7 +1,8 @@
-"""Features on disk: one HDF5 part a rank, joined by virtual datasets in `features.h5`.
+"""Features on disk: one HDF5 part a rank, joined by virtual datasets in `features.h5`, and what they are in JSON.
 
     features.h5        train/x (8, 8, 8, 1) ---- rows 0-4 ---> features/part-00000.h5  train/x (5, 8, 8, 1)
-      attribute spec         train/y (8,)    \\-- rows 5-7 ---> features/part-00001.h5  train/x (3, 8, 8, 1)
+    features.json            train/y (8,)    \\-- rows 5-7 ---> features/part-00001.h5  train/x (3, 8, 8, 1)
+                             train/weight (8,)
                              validation/... test/...
 
 Parts hold the rows in the table's order, so the joined rows are the same for any number of writing ranks. The names
@@ -12,6 +13,7 @@ therefore looks before it reads.
 Source: The HDF Group, HDF5 virtual dataset (RFC), 2014.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -26,6 +28,7 @@ from hvdedge.errors import InputError
 from hvdedge.splits import SPLITS
 
 DATASETS = ("x", "y")
+WEIGHT = "weight"  # of the training rows
 CHUNK_BYTES = 1 << 16
 
 
@@ -34,8 +37,8 @@ class Features:
     """The examples that an extractor made of a rank's rows.
 
     Attributes:
-        spec: what a model has to know, the same on every rank, for JSON: task, input_shape, and by task classes,
-            columns, scale, label.
+        spec: what a model, and whoever encodes new rows, has to know, the same on every rank, for JSON: task,
+            input_shape, and by task classes, columns, scale, label.
         batches: gives this rank's examples in order, as often as it is called: split codes uint8 (rows,), 0 train,
             1 validation, 2 test; x (rows, *input_shape); y (rows, ...).
         x_type, y_type: numpy's names of their types.
@@ -43,6 +46,9 @@ class Features:
         left_out: column -> why it is not in x.
         decisions: column -> how it came into x, and why.
         rows_left_out: why -> how many rows of all ranks are not among the examples.
+        weights: float32 (training rows here,), how many rows each stands for, 0 for one that is left out; None: each
+            for itself.
+        facts: what the last reduction found, for the record.
     """
 
     spec: dict[str, Any]
@@ -53,29 +59,61 @@ class Features:
     left_out: dict[str, str] = field(default_factory=dict)
     decisions: dict[str, str] = field(default_factory=dict)
     rows_left_out: dict[str, int] = field(default_factory=dict)
+    weights: np.ndarray | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def training(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield x, y and weights of the training rows here, those that are left out not among them."""
+        for codes, x, y, weights in self._weighted():
+            kept = (codes == 0) & (weights > 0)
+            yield x[kept], y[kept], weights[kept]
+
+    def keep(self, weights: np.ndarray, **facts: Any) -> "Features":
+        """Return the features with other weights, float32, of the rows that `training` yields; 0 leaves one out."""
+        if self.weights is not None:
+            every = self.weights.copy()
+            every[every > 0] = weights
+            weights = every
+        return dataclasses.replace(self, weights=weights.astype(np.float32), facts=facts)
+
+    def _weighted(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield the batches with the weight of each row; 1 outside the training rows."""
+        start = 0
+        for codes, x, y in self.batches():
+            weights = np.ones(len(codes), np.float32)
+            rows = int((codes == 0).sum())
+            if self.weights is not None:
+                weights[codes == 0] = self.weights[start : start + rows]
+            start += rows
+            yield codes, x, y, weights
 
 
 def write_part(features: Features, path: pathlib.Path) -> dict[str, int]:
     """Write this rank's examples, batch by batch; return split -> rows."""
     rows = dict.fromkeys(SPLITS, 0)
-    shapes = {"x": (tuple(features.spec["input_shape"]), features.x_type), "y": (features.y_shape, features.y_type)}
+    shapes = {
+        "x": (tuple(features.spec["input_shape"]), features.x_type),
+        "y": (features.y_shape, features.y_type),
+        WEIGHT: ((), "float32"),
+    }
     with h5py.File(path, "w") as file:
         for split in SPLITS:
-            for name, (shape, type) in shapes.items():
+            for name in _datasets(split):
+                shape, type = shapes[name]
                 row_bytes = np.dtype(type).itemsize * int(np.prod(shape, dtype=np.int64))
                 chunk = (max(CHUNK_BYTES // max(row_bytes, 1), 1), *shape)
                 file.create_dataset(f"{split}/{name}", (0, *shape), type, maxshape=(None, *shape), chunks=chunk)
-        for codes, *values in features.batches():
+        for codes, *values, weights in features._weighted():
             for code, split in enumerate(SPLITS):
-                chosen = codes == code
+                chosen = (codes == code) & (weights > 0)
                 start, rows[split] = rows[split], rows[split] + int(chosen.sum())
-                for name, value in zip(DATASETS, values, strict=True):
+                for name, value in zip(_datasets(split), (*values, weights), strict=False):
                     file[split][name].resize(rows[split], axis=0)
                     file[split][name][start:] = value[chosen]
     return rows
 
 
-def join(folder: pathlib.Path, parts: Sequence[str], path: pathlib.Path, spec: dict[str, Any]) -> dict[str, int]:
+def join(folder: pathlib.Path, parts: Sequence[str], path: pathlib.Path) -> dict[str, int]:
     """Write `features.h5` at `path`, whose rows are those of all parts; return split -> rows.
 
     Args:
@@ -89,7 +127,6 @@ def join(folder: pathlib.Path, parts: Sequence[str], path: pathlib.Path, spec: d
                 sizes.setdefault(name, []).append((len(file[name]), file[name].shape[1:], file[name].dtype))
     rows = {}
     with h5py.File(path, "w") as file:
-        file.attrs["spec"] = json.dumps(spec, ensure_ascii=False, allow_nan=False)
         for name, found in sizes.items():
             (shape, type), *others = {(shape, type) for _, shape, type in found}
             assert not others, f"{name} differs from part to part"
@@ -106,16 +143,16 @@ def join(folder: pathlib.Path, parts: Sequence[str], path: pathlib.Path, spec: d
 
 
 def open_features(path: pathlib.Path) -> "FeatureReader":
-    """Return a reader of `features.h5`, once it is sure that all it would read lies in its folder.
+    """Return a reader of `features.h5` and the `features.json` beside it, once it is sure that all lies in its folder.
 
     Raises:
         InputError: where it cannot be read, is no such file, points elsewhere, or where a part is missing or cut.
     """
     try:
+        spec = json.loads(path.with_suffix(".json").read_bytes())
+        if not isinstance(spec, dict) or not isinstance(spec.get("input_shape"), list):
+            raise ValueError("its features.json is none of ours")
         with h5py.File(path, "r") as file:
-            spec = json.loads(file.attrs["spec"])
-            if not isinstance(spec, dict) or not isinstance(spec.get("input_shape"), list):
-                raise ValueError("its spec is none of ours")
             parts = _check(file, path.parent)
         for part, sizes in parts.items():
             with h5py.File(path.parent / part, "r") as file:
@@ -153,9 +190,17 @@ class FeatureReader:
         chosen, place = np.unique(rows, return_inverse=True)  # HDF5 reads rising numbers only
         return x[chosen][place], y[chosen][place]
 
+    def weights(self, rows: slice) -> np.ndarray:
+        """Return how many rows each of these training examples stands for: float32 (rows,)."""
+        return self._data[f"train/{WEIGHT}"][rows]
+
+
+def _datasets(split: str) -> tuple[str, ...]:
+    return (*DATASETS, WEIGHT) if split == "train" else DATASETS
+
 
 def _names() -> list[str]:
-    return [f"{split}/{name}" for split in SPLITS for name in DATASETS]
+    return [f"{split}/{name}" for split in SPLITS for name in _datasets(split)]
 
 
 def _check(file: h5py.File, folder: pathlib.Path | None) -> dict[str, dict[str, int]]:
@@ -168,7 +213,7 @@ def _check(file: h5py.File, folder: pathlib.Path | None) -> dict[str, dict[str, 
     for split in SPLITS:
         if not isinstance(file.get(split, getlink=True), h5py.HardLink) or not isinstance(file[split], h5py.Group):
             raise ValueError(f"{split} is missing or a link")
-        for name in DATASETS:
+        for name in _datasets(split):
             if not isinstance(file[split].get(name, getlink=True), h5py.HardLink):
                 raise ValueError(f"{split}/{name} is missing or a link")
             data = file[split][name]
@@ -190,8 +235,8 @@ def _check(file: h5py.File, folder: pathlib.Path | None) -> dict[str, dict[str, 
                 mapped += size
             if mapped != len(data):
                 raise ValueError(f"{split}/{name} has rows that no part holds")
-        if len(file[split]["x"]) != len(file[split]["y"]):
-            raise ValueError(f"{split} has not as many x as y")
+        if len({len(file[split][name]) for name in _datasets(split)}) > 1:
+            raise ValueError(f"{split} has not as many {', '.join(_datasets(split))}")
     return parts
 
 

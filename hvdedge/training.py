@@ -43,8 +43,8 @@ SEED_STATE = "seed_generator_state"
 class Batch:
     """This rank's part of a global batch.
 
-    `x` (rows, ...) and `y` (rows,); `weights` float32 (rows,) is 1 / (rows of the global batch), 0 for a row that only
-    fills an empty batch, so that weighted sums over all ranks are means over the global batch.
+    `x` (rows, ...) and `y` (rows,); `weights` float32 (rows,) is a row's weight / (rows of the global batch), 0 for
+    one that only fills an empty batch, so that weighted sums over all ranks are means over the global batch.
     """
 
     x: np.ndarray
@@ -86,7 +86,7 @@ class History:
 
 
 class Shard:
-    """This rank's lanes of the training rows, in memory."""
+    """This rank's lanes of the training rows, in memory; over all rows the mean of their weights is 1."""
 
     def __init__(self, reader: FeatureReader, global_batch_size: int, lanes: slice, seed: int):
         self.rows = reader.rows("train")
@@ -102,6 +102,9 @@ class Shard:
         empty_x, empty_y = reader.read("train", slice(0, 0))
         self.x = np.concatenate([empty_x, *(x for x, _ in parts)])
         self.y = np.concatenate([empty_y, *(y for _, y in parts)])
+        weights = reader.weights(slice(None))
+        mine = [weights[line.start : line.stop] for line in lines]
+        self.weights = np.concatenate([weights[:0], *mine]) / max(weights.mean(dtype=float), 1e-9)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield this rank's part of every step of an epoch, `lines` of them on every rank."""
@@ -116,7 +119,7 @@ class Shard:
             rows = rows[rows >= 0]
             together = min(self._global_batch_size, self.rows - line * self._global_batch_size)
             if rows.size:
-                yield Batch(self.x[rows], self.y[rows], np.full(rows.size, 1 / together, np.float32))
+                yield Batch(self.x[rows], self.y[rows], (self.weights[rows] / together).astype(np.float32))
             else:
                 yield Batch(
                     np.zeros((1, *self.x.shape[1:]), self.x.dtype), np.zeros(1, self.y.dtype), np.zeros(1, np.float32)

@@ -30,7 +30,7 @@ def _score(stage: Stage, variant: str) -> dict:
 
     from hvdedge import scores
 
-    for name in ("features.h5", "features", "model.keras"):
+    for name in ("features.h5", "features.json", "features", "model.keras"):
         stage.check_input(f"{variant}{name}")
     reader = open_features(stage.folder / variant / "features.h5")
     with agree(stage.comm):

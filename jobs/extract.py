@@ -1,6 +1,7 @@
-"""Turn rows into tensors, split for training, validation and test: cleaned/ -> features.h5."""
+"""Turn rows into tensors, split for training, validation and test: cleaned/ -> features.h5, features.json."""
 
 import pathlib
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -71,6 +72,11 @@ def _column(stage: Stage, table: Table, option: str, name: str) -> pa.ChunkedArr
 def _extract(stage: Stage, table: Table, variant: str) -> dict:
     """Collective. Write the features into the run's folder `variant`; return the metrics."""
     features = stage.method("extractor")(table, stage.comm)
+    reductions = {}
+    for reduction, reduce in stage.methods():
+        began = time.perf_counter()
+        features = reduce(features, stage.comm)
+        reductions[reduction] = features.facts | {"seconds": time.perf_counter() - began}
     name = str(part_path(pathlib.Path(f"{variant}features"), stage.comm.rank, ".h5"))
     with agree(stage.comm), stage.output(name) as path:
         tensors.write_part(features, path)
@@ -79,7 +85,8 @@ def _extract(stage: Stage, table: Table, variant: str) -> dict:
     with agree(stage.comm):
         if stage.is_root:
             with stage.output(f"{variant}features.h5") as path:
-                rows = tensors.join(stage.folder / variant, parts, path, features.spec)
+                rows = tensors.join(stage.folder / variant, parts, path)
+            stage.write_json(f"{variant}features.json", features.spec)
     rows = bcast_json(rows, stage.comm)
     return {
         "rows": rows,
@@ -87,6 +94,7 @@ def _extract(stage: Stage, table: Table, variant: str) -> dict:
         "shape": features.spec["input_shape"],
         "left_out": features.left_out,
         "decisions": features.decisions,
+        "reductions": reductions,
     }
 
 

@@ -31,7 +31,7 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
 
     from hvdedge.training import TrainingTask
 
-    for name in ("features.h5", "features"):
+    for name in ("features.h5", "features.json", "features"):
         stage.check_input(f"{variant}{name}")
     features = stage.folder / variant / "features.h5"
     reader = open_features(features)

@@ -12,6 +12,7 @@ import pytest
 from hvdedge import methods
 from hvdedge.errors import InputError
 from hvdedge.features.image import extract
+from hvdedge.records import to_json
 from hvdedge.tables import Table
 from hvdedge.tensors import join, open_features, write_part
 
@@ -117,7 +118,8 @@ def written(comm, workspace, tmp_path) -> pathlib.Path:
     keep = rest.batches
     object.__setattr__(rest, "batches", lambda: ((c[c > 0], x[c > 0], y[c > 0]) for c, x, y in keep()))
     assert write_part(rest, run / parts[1]) == {"train": 0, "validation": 1, "test": 1}
-    assert join(run, parts, run / "features.h5", features.spec) == {"train": 3, "validation": 2, "test": 2}
+    (run / "features.json").write_bytes(to_json(features.spec))
+    assert join(run, parts, run / "features.h5") == {"train": 3, "validation": 2, "test": 2}
     return run / "features.h5"
 
 
@@ -160,8 +162,8 @@ def test_a_missing_a_cut_and_a_shorter_part_are_refused(written):
         open_features(written)
     part.write_bytes(content)
     with h5py.File(part, "a") as file:
-        file["train/x"].resize(2, axis=0)
-        file["train/y"].resize(2, axis=0)
+        for name in ("x", "y", "weight"):
+            file[f"train/{name}"].resize(2, axis=0)
     with pytest.raises(InputError, match="part-00000.h5 holds 2 rows in train/x and not 3"):
         open_features(written)
     part.unlink()
@@ -200,11 +202,15 @@ def leave_a_gap(file: h5py.File) -> None:
 
 
 def spoil_spec(file: h5py.File) -> None:
-    file.attrs["spec"] = "[1"
+    pathlib.Path(file.filename).with_suffix(".json").write_text("[1")
 
 
 def drop_spec(file: h5py.File) -> None:
-    del file.attrs["spec"]
+    pathlib.Path(file.filename).with_suffix(".json").unlink()
+
+
+def drop_weights(file: h5py.File) -> None:
+    del file["train/weight"]
 
 
 @pytest.mark.parametrize(
@@ -220,6 +226,7 @@ def drop_spec(file: h5py.File) -> None:
         (leave_a_gap, "rows that no part holds"),
         (spoil_spec, "cannot be read"),
         (drop_spec, "cannot be read"),
+        (drop_weights, "train/weight is missing"),
     ],
 )
 def test_a_file_that_points_elsewhere_or_is_none_of_ours_is_refused(spoil, line, written, tmp_path):
@@ -242,7 +249,7 @@ def test_a_part_that_points_elsewhere_is_refused(spoil, written):
 
 def test_a_part_that_claims_more_than_it_stores_is_refused(written):
     with h5py.File(written.parent / "features/part-00000.h5", "a") as file:
-        for name in ("x", "y"):
+        for name in ("x", "y", "weight"):
             file[f"train/{name}"].resize(10**9, axis=0)
     with pytest.raises(InputError, match="compressed or cut"):
         open_features(written)

@@ -27,13 +27,12 @@ from hvdedge.options import Count
 from hvdedge.parallel import allgather_rows, counts
 from hvdedge.quantiles import select
 from hvdedge.tables import Table
+from hvdedge.whole_products import LOW, STEPS, halves, joined
 
 SAMPLE_ROWS = 20_000
 MOST_CLASSES = 50
 MOST_COLUMNS = 50  # of a matrix; and of categories that are held against each other, the first in the table
 BARS = 20
-STEPS = 2.0**24  # in half of a column's range
-LOW = 13  # bits of the lower half of a number in steps
 
 
 def profile(table: Table, comm: MPI.Intracomm, *, label: str = "", top: Count = 20) -> dict:
@@ -117,18 +116,16 @@ def _pearson(table: Table, names: list[str], comm: MPI.Intracomm) -> np.ndarray:
         x = np.stack([to_floats(column) for column in batch.columns], axis=1)  # (rows, columns)
         known = ~np.isnan(x)
         steps = np.where(known, np.rint((x / wide - middle / wide) * STEPS), 0).astype(np.int64)
-        halves = np.hstack([steps >> LOW, steps & ((1 << LOW) - 1)]).astype(np.float64)
+        cut = halves(steps)
         squares = steps * steps  # below 2**51, in halves so that the sums of a batch are exact
-        parts = np.hstack([halves, squares >> 26, squares & ((1 << 26) - 1), known]).astype(np.float64)
-        products += (halves.T @ halves).astype(np.int64)
+        parts = np.hstack([cut, squares >> 26, squares & ((1 << 26) - 1), known]).astype(np.float64)
+        products += (cut.T @ cut).astype(np.int64)
         sums += (parts.T @ known.astype(np.float64)).astype(np.int64)
     comm.Allreduce(MPI.IN_PLACE, products, op=MPI.SUM)
     comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
     upper, lower, over, under, n = sums.astype(object).reshape(5, size, size)  # [a, b]: of a, where b is known
     first, second = upper * 2**LOW + lower, over * 2**26 + under
-    whole = products.astype(object).reshape(2, size, 2, size)
-    crossed = (whole[0, :, 0] * 2**LOW + whole[0, :, 1] + whole[1, :, 0]) * 2**LOW + whole[1, :, 1]
-    return _correlation(n, first, second, crossed)
+    return _correlation(n, first, second, joined(products.astype(object)))
 
 
 def _spearman(sample: np.ndarray) -> np.ndarray:

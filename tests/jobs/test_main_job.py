@@ -80,7 +80,7 @@ def test_the_uncleaned_model_is_tested_on_the_same_rows_in_the_scale_it_was_trai
     specs, rows = [], []
     for variant in ("", "uncleaned/"):
         with h5py.File(digits / variant / "features.h5") as file:
-            specs.append(json.loads(file.attrs["spec"]))
+            specs.append(json.loads((digits / variant / "features.json").read_bytes()))
             scale = specs[-1]["scale"]
             rows.append((file["test/x"][:] * (scale["max"] - scale["min"]) + scale["min"], file["test/y"][:]))
     assert specs[0]["classes"] == specs[1]["classes"]

@@ -16,6 +16,7 @@ EXTRACT = """
     from hvdedge.parallel import MeteredComm, counts
     from hvdedge.splits import stratified
     from hvdedge.tables import Table
+    from hvdedge.records import to_json
     from hvdedge.tensors import join, write_part
     from hvdedge.workspace import Workspace
 
@@ -39,7 +40,8 @@ EXTRACT = """
         comm.Barrier()
         everyone = counts(int((codes == 255).sum()), comm).sum()
         if comm.rank == 0:
-            rows = join(run, parts, run / "features.h5", features.spec)
+            rows = join(run, parts, run / "features.h5")
+            (run / "features.json").write_bytes(to_json(features.spec))
             print(json.dumps([rows, features.left_out, features.rows_left_out, int(everyone)]))
 
     for count in (1917, 12):
