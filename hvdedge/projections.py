@@ -15,6 +15,7 @@ import math
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
 from hvdedge.errors import InputError
 from hvdedge.sampling import uniform
@@ -62,6 +63,19 @@ def flat_width(features: Features, name: str, most: int = 1 << 30) -> int:
             "before it"
         )
     return width
+
+
+def ends(features: Features, comm: MPI.Intracomm) -> tuple[np.ndarray, np.ndarray, int]:
+    """Collective. Return each column's smallest and largest number, and the number of training rows."""
+    width = math.prod(features.spec["input_shape"])
+    found, rows = np.full((2, width), np.inf), np.zeros(1, np.int64)  # smallest, smallest negative
+    for x, _, _ in features.training():
+        flat = x.reshape(len(x), -1).astype(np.float64)
+        found = np.minimum(found, [side.min(axis=0, initial=np.inf) for side in (flat, -flat)])
+        rows += len(x)
+    comm.Allreduce(MPI.IN_PLACE, found, op=MPI.MIN)
+    comm.Allreduce(MPI.IN_PLACE, rows, op=MPI.SUM)
+    return found[0], -found[1], int(rows[0])
 
 
 @functools.lru_cache(maxsize=1)

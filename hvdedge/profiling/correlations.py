@@ -10,7 +10,7 @@ it is in; a missing cell is a value of its own, a row without a label does not c
 Counts and sums are whole numbers, so all of it is the same bit for bit on any number of ranks. A rank holds the sample,
 8 bytes a cell, and a table of counts for each pair of categories.
 
-Source: Bergsma 2013, A bias-correction for Cramer's V; Cover and Thomas 2006, Elements of information theory.
+Source: Bergsma 2013, A bias-correction for Cramer's V.
 """
 
 import math
@@ -23,6 +23,7 @@ from mpi4py import MPI
 from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, kind, of_kind, plain, shown, to_floats, value_counts
 from hvdedge.errors import InputError
 from hvdedge.hashes import mix
+from hvdedge.information import mutual_information
 from hvdedge.options import Count
 from hvdedge.parallel import allgather_rows, counts
 from hvdedge.quantiles import select
@@ -220,14 +221,7 @@ def _with_label(table: Table, label: str, classes: dict[str, pa.Array], comm: MP
     for its in counted.values():
         comm.Allreduce(MPI.IN_PLACE, its, op=MPI.SUM)
     return {
-        name: _information(counted[name][:, :-1]) if name in counted else None
+        name: mutual_information(counted[name][:, :-1]) if name in counted else None
         for name in table.columns
         if name != label
     }
-
-
-def _information(held: np.ndarray) -> float:
-    n = held.sum()
-    alone = np.outer(held.sum(axis=1), held.sum(axis=0))
-    seen = held > 0
-    return max(math.fsum(held[seen] / n * np.log2(held[seen] * n / alone[seen])), 0.0)

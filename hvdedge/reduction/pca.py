@@ -14,7 +14,7 @@ from mpi4py import MPI
 from hvdedge.errors import InputError
 from hvdedge.options import Between, Natural
 from hvdedge.parallel import agree
-from hvdedge.projections import flat_width, projected
+from hvdedge.projections import ends, flat_width, projected
 from hvdedge.tensors import Features
 from hvdedge.whole_products import STEPS, halves, joined
 
@@ -36,7 +36,7 @@ def reduce(features: Features, comm: MPI.Intracomm, *, components: Natural = 0, 
     width = flat_width(features, "pca", MOST_COLUMNS)
     if components > width:
         raise InputError(f"extract.pca.components: received {components}, allowed: up to {width} columns; lower it")
-    low, high, rows = _ends(features, width, comm)
+    low, high, rows = ends(features, comm)
     if rows < 2 or not (high > low).any():
         raise InputError(
             f"extract.pca: received {rows} training rows{' that are all equal' if rows > 1 else ''}, allowed: at least "
@@ -69,18 +69,6 @@ def reduce(features: Features, comm: MPI.Intracomm, *, components: Natural = 0, 
         "matrix": matrix[:, :kept].tolist(),
     }
     return projected(features, step, kept, variance=float(shares[kept - 1]))
-
-
-def _ends(features: Features, width: int, comm: MPI.Intracomm) -> tuple[np.ndarray, np.ndarray, int]:
-    """Collective. Return each column's smallest and largest number, and the number of training rows."""
-    ends, rows = np.full((2, width), np.inf), np.zeros(1, np.int64)  # smallest, smallest negative
-    for x, _, _ in features.training():
-        flat = x.reshape(len(x), -1).astype(np.float64)
-        ends = np.minimum(ends, [side.min(axis=0, initial=np.inf) for side in (flat, -flat)])
-        rows += len(x)
-    comm.Allreduce(MPI.IN_PLACE, ends, op=MPI.MIN)
-    comm.Allreduce(MPI.IN_PLACE, rows, op=MPI.SUM)
-    return ends[0], -ends[1], int(rows[0])
 
 
 def _decomposed(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
