@@ -262,10 +262,7 @@ def _unique_names(names: Iterable[str], key: Callable[[str], str] = joining.fold
     seen = set(ORIGIN)
     result = []
     for name in names:
-        found, number = name, 1
-        while key(found) in seen:
-            number += 1
-            found = f"{name}_{number}"
+        found = joining.free_name(name, seen, key)
         seen.add(key(found))
         result.append(found)
     return result

@@ -13,7 +13,7 @@ files have half of their columns in common: what looks alike in tables of differ
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,15 @@ def by_name(files: Mapping[int, Sequence[str]]) -> tuple[list[Column], list[Colu
             found.setdefault(name, Column([name], {})).at[number] = place
     columns = _merged(_merged(found.values(), folded), _bare)
     return columns, [column for column in columns if len(column.names) > 1]
+
+
+def free_name(name: str, taken: Container[str], key: Callable[[str], str] = str) -> str:
+    """Return `name`, or the first of "name_2", "name_3", ... whose key is not taken."""
+    found, number = name, 1
+    while key(found) in taken:
+        number += 1
+        found = f"{name}_{number}"
+    return found
 
 
 def folded(name: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from hvdedge.spool import Spool
@@ -92,6 +93,18 @@ class Workspace:
     def log_changes(self, **columns: Iterable) -> None:
         """Add rows to `changes`; one keyword a column of CHANGES, all of one length."""
         self.changes.append(pa.record_batch(columns, CHANGES))
+
+    def log_rows(self, batch: pa.RecordBatch, rows: np.ndarray, rule: str) -> None:
+        """Add to `changes` that the rows of `batch` at the places `rows` went, by a rule."""
+        origin, nothing = batch.select(["_file", "_line"]).take(pa.array(rows)), pa.nulls(len(rows), pa.string())
+        self.log_changes(
+            _file=origin["_file"],
+            _line=origin["_line"],
+            column=nothing,
+            before=nothing,
+            after=nothing,
+            rule=[rule] * len(rows),
+        )
 
     def set_aside(self, **columns: Iterable) -> None:
         """Add rows to `quarantine`; one keyword a column of QUARANTINE, all of one length; `column` may be left out."""

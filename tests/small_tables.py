@@ -9,10 +9,11 @@ from hvdedge.tables import Table
 
 
 def table_of(workspace, batch_rows: int = 4, **columns) -> Table:
-    """Return the columns as a table of one rank, from lines 2, 3, ... of a.csv; the change log is emptied."""
+    """Return the columns as a table of one rank, from lines 2, 3, ... of a.csv; the logs are emptied."""
     count = len(next(iter(columns.values())))
     rows = pa.table({**columns, "_file": pa.array(["a.csv"] * count, pa.string()), "_line": np.arange(count) + 2})
     workspace.changes.clear()
+    workspace.quarantine.clear()
     return Table.from_batches(rows.schema, rows.to_batches(batch_rows), workspace)
 
 

@@ -4,42 +4,17 @@ import csv
 import random
 
 import digit_rows
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, settings
+from small_tables import changes, rows_of, table_of
 
 from hvdedge import methods
 from hvdedge.cleaning import duplicates, errors, missing
 from hvdedge.errors import InputError, RankError
-from hvdedge.tables import Table
 
 JUDGED = [name for name in methods.names("cleaning") if "truth" in methods.find("cleaning", name, "clean").options]
 IN_A_TEST = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-
-
-def table_of(workspace, batch_rows: int = 4, **columns) -> Table:
-    count = len(next(iter(columns.values())))
-    rows = pa.table({**columns, "_file": pa.array(["a.csv"] * count, pa.string()), "_line": np.arange(count) + 2})
-    workspace.changes.clear()
-    return Table.from_batches(rows.schema, rows.to_batches(batch_rows), workspace)
-
-
-def rows_of(table: Table, *names: str) -> list:
-    rows = table.to_arrow().select(names or table.columns).to_pylist()
-    return [row[names[0]] if len(names) == 1 else row for row in rows]
-
-
-def changes(workspace) -> list[tuple]:
-    return [
-        tuple(row.values())[1:] for batch in workspace.changes for row in batch.to_pylist()
-    ]  # line, column, before, after, rule
-
-
-def write_csv(path, header: str, rows) -> str:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header.split(","), *rows])
-    return str(path)
 
 
 @pytest.mark.parametrize("name", methods.names("cleaning"))

@@ -1,6 +1,7 @@
 """Errors: numbers that cannot be, broken dependencies, misspelt words, against trouble planted with its truth."""
 
 import csv
+import functools
 import os
 import pathlib
 import random
@@ -8,6 +9,8 @@ import random
 import numpy as np
 import pyarrow as pa
 import pytest
+import small_tables
+from small_tables import changes, rows_of, write_csv
 
 from hvdedge import methods, spacings
 from hvdedge.cleaning import errors
@@ -15,27 +18,11 @@ from hvdedge.columns import to_text
 from hvdedge.errors import InputError, RankError
 from hvdedge.tables import Table
 
+table_of = functools.partial(small_tables.table_of, batch_rows=300)
+
 DATA = pathlib.Path(os.environ.get("HVDEDGE_DATA", pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"))
 HOSPITAL = DATA / "hospital"
 needs_hospital = pytest.mark.skipif(not HOSPITAL.exists(), reason="hospital.csv is not there; set HVDEDGE_DATA")
-
-
-def table_of(workspace, batch_rows: int = 300, **columns) -> Table:
-    count = len(next(iter(columns.values())))
-    rows = pa.table({**columns, "_file": pa.array(["a.csv"] * count, pa.string()), "_line": np.arange(count) + 2})
-    workspace.changes.clear()
-    workspace.quarantine.clear()
-    return Table.from_batches(rows.schema, rows.to_batches(batch_rows), workspace)
-
-
-def rows_of(table: Table, name: str) -> list:
-    return table.to_arrow()[name].to_pylist()
-
-
-def changes(workspace) -> list[tuple]:
-    return [
-        tuple(row.values())[1:] for batch in workspace.changes for row in batch.to_pylist()
-    ]  # line, column, before, after, rule
 
 
 def doubts(workspace) -> list[str]:
@@ -76,12 +63,6 @@ def spoil(rows: dict[str, list], columns: list[str], share: float, seed: int = 1
             wrong.append((row, name, rows[name][row]))
             rows[name][row] = typo(rows[name][row], draw)
     return wrong
-
-
-def write_csv(path, header: list[str], rows) -> str:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
-    return str(path)
 
 
 # numbers
@@ -305,7 +286,7 @@ def test_planted_typos_are_mended(seed, comm, workspace, tmp_path):
     rows = shops(seed=seed)
     clean = {name: [*values] for name, values in rows.items()}
     wrong = spoil(rows, ["shop", "town", "land"], 0.04, seed)
-    truth = write_csv(tmp_path / "clean.csv", list(clean), zip(*clean.values(), strict=True))
+    truth = write_csv(tmp_path / "clean.csv", ",".join(clean), zip(*clean.values(), strict=True))
     table = errors.clean(table_of(workspace, **rows), comm, truth=truth)
     metrics = workspace.metrics["errors"]
     right = sum(rows_of(table, name)[row] == value for row, name, value in wrong if name != "shop")
@@ -390,7 +371,7 @@ def test_empty_cells_that_a_dependency_tells_are_filled_whatever_their_type(comm
     rows["free"][5] = wanted["free"][5] = None
     rows["day"], wanted["day"] = (pa.array(one["day"], pa.int32()).cast(pa.date32()) for one in (rows, wanted))
     rows["kind"] = pa.array(rows["kind"]).dictionary_encode()
-    table = errors.clean(table_of(workspace, 90, **rows), comm)
+    table = errors.clean(table_of(workspace, batch_rows=90, **rows), comm)
     for name in ("whole", "flag", "day", "kind", "free"):
         assert rows_of(table, name) == pa.array(wanted[name]).to_pylist()
     assert table.schema == table_of(workspace, **rows).schema
@@ -553,10 +534,10 @@ def test_precision_and_recall_count_the_changed_cells_and_the_wrong_ones(comm, w
     rows["b"][0], rows["c"][4], rows["c"][5] = "lefd", 99, 98
     rows["b"][9] = clean["b"][9] = "lift"
     table = [(row, name, clean[name][row]) for row in range(20) for name in clean]
-    same = write_csv(tmp_path / "same.csv", list(clean), zip(*clean.values(), strict=True))
-    cells = write_csv(tmp_path / "cells.csv", ["tid", "attribute", "correct_val"], table)
+    same = write_csv(tmp_path / "same.csv", ",".join(clean), zip(*clean.values(), strict=True))
+    cells = write_csv(tmp_path / "cells.csv", "tid,attribute,correct_val", table)
     for truth in (same, cells):
-        errors.clean(table_of(workspace, 6, **rows), comm, dependencies=("a -> b",), truth=truth)
+        errors.clean(table_of(workspace, batch_rows=6, **rows), comm, dependencies=("a -> b",), truth=truth)
         metrics = workspace.metrics["errors"]
         assert len(changes(workspace)) == 2
         assert (metrics["precision"], metrics["recall"]) == (1 / 2, 1 / 3)
@@ -564,10 +545,10 @@ def test_precision_and_recall_count_the_changed_cells_and_the_wrong_ones(comm, w
 
 
 def test_a_truth_of_another_length_or_of_other_columns_is_one_line(comm, workspace, tmp_path):
-    short = write_csv(tmp_path / "short.csv", ["a", "b"], [(1, 2)])
-    cells = write_csv(tmp_path / "cells.csv", ["tid", "attribute", "correct_val"], [(0, "a", 1), (7, "a", 1)])
-    other = write_csv(tmp_path / "other.csv", ["x", "y"], [(1, 2), (1, 2)])
-    strange = write_csv(tmp_path / "strange.csv", ["x", "y", "z"], [("p", "a", 2), (1, "a", 2)])
+    short = write_csv(tmp_path / "short.csv", "a,b", [(1, 2)])
+    cells = write_csv(tmp_path / "cells.csv", "tid,attribute,correct_val", [(0, "a", 1), (7, "a", 1)])
+    other = write_csv(tmp_path / "other.csv", "x,y", [(1, 2), (1, 2)])
+    strange = write_csv(tmp_path / "strange.csv", "x,y,z", [("p", "a", 2), (1, "a", 2)])
     for truth, line in (
         (short, "received 1 rows, allowed: 2, those of the table"),
         (cells, "received 8 rows, allowed: 2"),
@@ -634,7 +615,7 @@ def test_clean_real_tables_stay_as_they_are(name, comm, workspace):
         read_options=pyarrow.csv.ReadOptions(autogenerate_column_names=name.startswith("adult")),
         parse_options=pyarrow.csv.ParseOptions(delimiter=";" if name.startswith("adult") else ","),
     )
-    table = table_of(workspace, 8192, **{column: rows[column] for column in rows.column_names})
+    table = table_of(workspace, batch_rows=8192, **{column: rows[column] for column in rows.column_names})
     after = errors.clean(table, comm).to_arrow()
     assert all(
         to_text(after[column].combine_chunks()) == to_text(rows[column].combine_chunks())

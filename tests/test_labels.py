@@ -1,22 +1,18 @@
 """Label noise planted with its truth; the models against numpy's least squares, the rule in plain Python."""
 
+import functools
+
 import digit_rows
 import numpy as np
 import pyarrow as pa
 import pytest
+import small_tables
 
 from hvdedge.cleaning import labels
 from hvdedge.errors import InputError, RankError
 from hvdedge.kernel_ridge import RIDGES, SHARPNESS, CrossFit, Numbers
-from hvdedge.tables import Table
 
-
-def table_of(workspace, batch_rows: int = 200, **columns) -> Table:
-    count = len(next(iter(columns.values())))
-    rows = pa.table({**columns, "_file": pa.array(["a.csv"] * count, pa.string()), "_line": np.arange(count) + 2})
-    workspace.changes.clear()
-    workspace.quarantine.clear()
-    return Table.from_batches(rows.schema, rows.to_batches(batch_rows), workspace)
+table_of = functools.partial(small_tables.table_of, batch_rows=200)
 
 
 def blobs(count: int = 600, flipped: int = 30, seed: int = 0) -> tuple[dict, np.ndarray]:
@@ -95,7 +91,7 @@ def test_clear_labels_are_left(comm, workspace):
 
 def test_models_are_ridge_regressions_on_the_rows_of_the_other_folds(comm, workspace):
     rows, _ = blobs(200)
-    table = table_of(workspace, 70, **rows)
+    table = table_of(workspace, batch_rows=70, **rows)
     numbers = Numbers(table, ["a", "b", "colour"], comm)
     classes = pa.array(["class 0", "class 1", "class 2"])
     model = CrossFit(table, numbers, "label", classes, comm, folds=3, features=20, seed=5)

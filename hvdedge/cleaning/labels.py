@@ -173,7 +173,7 @@ def _list(
     remove: bool,
 ) -> None:
     """Write down what is wrong in a batch, in the quarantine, and that it goes, in the change log."""
-    places, nothing = pa.array(rows), pa.nulls(len(rows), pa.string())
+    places = pa.array(rows)
     origin = {name: batch.column(name).take(places) for name in ("_file", "_line")}
     now = to_text(batch.column(label).take(places)).to_pylist()
     table.workspace.set_aside(
@@ -186,7 +186,7 @@ def _list(
         rule=[RULE] * len(rows),
     )
     if remove:
-        table.workspace.log_changes(**origin, column=nothing, before=nothing, after=nothing, rule=[RULE] * len(rows))
+        table.workspace.log_rows(batch, rows, RULE)
 
 
 def _judged(

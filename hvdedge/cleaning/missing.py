@@ -255,16 +255,7 @@ def _drop(table: Table, names: list[str], comm: MPI.Intracomm) -> Table:
         for name in names:
             empty |= _is_open(batch, name, absent)
         keep.append(~empty)
-        rows = pa.array(np.flatnonzero(empty))
-        nothing = pa.nulls(len(rows), pa.string())
-        table.workspace.log_changes(
-            _file=batch.column("_file").take(rows),
-            _line=batch.column("_line").take(rows),
-            column=nothing,
-            before=nothing,
-            after=nothing,
-            rule=["dropped"] * len(rows),
-        )
+        table.workspace.log_rows(batch, np.flatnonzero(empty), "dropped")
     result = table.filter(np.concatenate([np.empty(0, bool), *keep]))
     dropped = np.array(table.num_rows - result.num_rows)
     comm.Allreduce(MPI.IN_PLACE, dropped, op=MPI.SUM)

@@ -332,15 +332,6 @@ def _check(
         return table, found
     start = 0
     for batch in table.batches():
-        rows = pa.array(np.flatnonzero(is_small[start : start + batch.num_rows]))
+        table.workspace.log_rows(batch, np.flatnonzero(is_small[start : start + batch.num_rows]), "suppressed")
         start += batch.num_rows
-        nothing = pa.nulls(len(rows), pa.string())
-        table.workspace.log_changes(
-            _file=batch.column("_file").take(rows),
-            _line=batch.column("_line").take(rows),
-            column=nothing,
-            before=nothing,
-            after=nothing,
-            rule=["suppressed"] * len(rows),
-        )
     return table.filter(~is_small), found

@@ -12,14 +12,14 @@ import codecs
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 from mpi4py import MPI
 
-from hvdedge import assembly
+from hvdedge import assembly, joining
 from hvdedge.delimited import Dialect
 from hvdedge.errors import InputError
 from hvdedge.json_documents import is_document, items
@@ -48,16 +48,8 @@ def _keys_apart(pairs: list[tuple[str, object]]) -> dict:
     """Return an object; of a key that comes again, each value under a name of its own."""
     result: dict = {}
     for key, value in pairs:
-        result[_free(key, result)] = value
+        result[joining.free_name(key, result)] = value
     return result
-
-
-def _free(key: str, taken: Mapping) -> str:
-    found, number = key, 1
-    while found in taken:
-        number += 1
-        found = f"{key}_{number}"
-    return found
 
 
 DECODER = json.JSONDecoder(parse_constant=NOT_FINITE.get, parse_float=_number, object_pairs_hook=_keys_apart)
@@ -271,9 +263,9 @@ def _flat(value: dict, before: str = "") -> dict[str, str | None]:
     for key, item in value.items():
         if isinstance(item, dict) and item:
             for name, text in _flat(item, f"{before}{key}.").items():
-                result[_free(name, result)] = text
+                result[joining.free_name(name, result)] = text
         else:
-            result[_free(before + key, result)] = _text(item)
+            result[joining.free_name(before + key, result)] = _text(item)
     return result
 
 
