@@ -84,6 +84,12 @@ def plain(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
 
 
+def known(column: pa.Array) -> pa.Array:
+    """Return the cells that hold something, categories as text, without what is no finite number."""
+    column = plain(column)
+    return (column.filter(pc.is_finite(column)) if pa.types.is_floating(column.type) else column).drop_null()
+
+
 def to_floats(column: pa.Array) -> np.ndarray:
     """Return the cells as float64, NaN where there is no finite number; times as days, or as microseconds.
 

@@ -5,11 +5,9 @@ Source: Flajolet et al. 2007, HyperLogLog.
 
 from collections.abc import Sequence
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.columns import plain
+from hvdedge.columns import known
 from hvdedge.parallel import allgather_bytes
 from hvdedge.tables import Table
 
@@ -25,7 +23,7 @@ def estimate(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> dict[st
     sketches = {name: datasketches.hll_sketch(SKETCH_LOG2, datasketches.HLL_8, True) for name in names}
     for batch in table.select(list(names)).batches():
         for name in names:
-            for value in _cells(batch.column(name)).unique().to_pylist():
+            for value in known(batch.column(name)).unique().to_pylist():
                 sketches[name].update(value if isinstance(value, int | float | str) else str(value))
     result = {}
     for name, sketch in sketches.items():
@@ -36,9 +34,3 @@ def estimate(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> dict[st
             union.update(datasketches.hll_sketch.deserialize(part))
         result[name] = round(union.get_estimate())
     return result
-
-
-def _cells(column: pa.Array) -> pa.Array:
-    """Return the cells that hold something, without what is no finite number."""
-    column = plain(column)
-    return (column.filter(pc.is_finite(column)) if pa.types.is_floating(column.type) else column).drop_null()

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from hvdedge.columns import to_text
 from hvdedge.tables import Table
 
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: its multiples fill the numbers evenly
 HASHED = 4096  # bytes of a text that its hash depends on by their place
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from mpi4py import MPI
 
+from hvdedge.hashes import GOLDEN, mix
 from hvdedge.parallel import counts, fetch_rows
 
 RUN_ROWS = 32  # rows are chosen in runs of so many, so that a series stays one
@@ -17,11 +18,8 @@ def uniform(seed: int, numbers: np.ndarray) -> np.ndarray:
     Source: Steele, Lea and Flood 2014, Fast splittable pseudorandom number generators (SplitMix64).
     """
     with np.errstate(over="ignore"):
-        mixed = np.asarray(numbers).astype(np.uint64) + np.uint64((seed * 0x632BE59BD9B4E019 + 1) % 2**64)
-        mixed *= np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2**53
+        moved = np.asarray(numbers).astype(np.uint64) + np.uint64((seed * 0x632BE59BD9B4E019 + 1) % 2**64)
+        return (mix(moved * GOLDEN) >> np.uint64(11)).astype(np.float64) / 2**53
 
 
 def first_row(count: int, comm: MPI.Intracomm) -> int:

@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 from hvdedge.columns import CLOCKS, NUMBERS, kind, shown, to_floats, to_text
 from hvdedge.errors import InputError
-from hvdedge.hashes import hash_text
+from hvdedge.hashes import GOLDEN, hash_text, mix
 from hvdedge.parallel import allgather_rows, counts
 from hvdedge.tables import gather_table
 
@@ -186,10 +186,7 @@ def splitmix64(numbers: np.ndarray, seed: int) -> np.ndarray:
     Source: Steele, Lea and Flood 2014, Fast splittable pseudorandom number generators.
     """
     start = (seed * 0xD1342543DE82EF95 + 0x2545F4914F6CDD1D) % 2**64  # far apart for seeds that are near each other
-    mixed = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(start)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    return mix(numbers.astype(np.uint64) * GOLDEN + np.uint64(start))
 
 
 def _shares(validation: float, test: float) -> list[Fraction]:

@@ -23,7 +23,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, from_floats, kind, of_kind, plain, to_floats, to_text, value_counts
+from hvdedge.columns import (
+    CLOCKS,
+    NUMBERS,
+    TEXTS,
+    from_floats,
+    kind,
+    known,
+    of_kind,
+    to_floats,
+    to_text,
+    value_counts,
+)
 from hvdedge.distinct import estimate
 from hvdedge.exact_sums import power_means
 from hvdedge.hashes import text_bytes
@@ -99,12 +110,6 @@ def _larger(table: Table) -> Iterator[pa.RecordBatch]:
         yield from pa.Table.from_batches(some, table.schema).combine_chunks().to_batches()
 
 
-def _cells(column: pa.Array) -> pa.Array:
-    """Return the cells that hold something, categories as text, without what is no finite number."""
-    column = plain(column)
-    return (column.filter(pc.is_finite(column)) if pa.types.is_floating(column.type) else column).drop_null()
-
-
 def _json(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
@@ -122,7 +127,7 @@ class _Ends:
         self.rises = self.falls = True
 
     def add(self, column: pa.Array, is_ordered: bool) -> None:
-        cells = _cells(column)
+        cells = known(column)
         count = len(cells)
         if not count or not is_ordered or pa.types.is_null(cells.type):
             self.join(count, len(column), [], True, True)
