@@ -40,12 +40,18 @@ class Spool:
         return self._held_bytes
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self.select(self.schema.names)
+
+    def select(self, names: list[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the columns `names` of the batches, in that order, without unpacking the others."""
         if self._path is not None:
+            fields = sorted(self.schema.get_field_index(name) for name in names)
+            options = pa.ipc.IpcReadOptions(included_fields=fields)
             with open(self._path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 while file.tell() < size:
-                    yield from pa.ipc.open_stream(file)
-        yield from self._held
+                    yield from (batch.select(names) for batch in pa.ipc.open_stream(file, options=options))
+        yield from (batch.select(names) for batch in self._held)
 
     def __len__(self) -> int:
         return self.num_rows

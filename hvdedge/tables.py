@@ -27,16 +27,23 @@ EVEN = 1.1  # times the mean: so many rows on one rank are not worth moving all 
 class Table:
     """This rank's rows of a table, to be read batch by batch as often as needed.
 
-    Every rank has the same schema; a rank may have no rows.
+    Every rank has the same schema; a rank may have no rows. `chosen` yields some columns of what `source` yields, for
+    less than it costs to read all.
     """
 
     def __init__(
-        self, schema: pa.Schema, num_rows: int, workspace: Workspace, source: Callable[[], Iterator[pa.RecordBatch]]
+        self,
+        schema: pa.Schema,
+        num_rows: int,
+        workspace: Workspace,
+        source: Callable[[], Iterator[pa.RecordBatch]],
+        chosen: Callable[[list[str]], Iterator[pa.RecordBatch]] | None = None,
     ):
         self.schema = schema
         self.num_rows = num_rows
         self.workspace = workspace
         self._source = source
+        self._chosen = chosen or (lambda names: (batch.select(names) for batch in source()))
 
     @classmethod
     def from_batches(cls, schema: pa.Schema, batches: Iterable[pa.RecordBatch], workspace: Workspace) -> "Table":
@@ -44,7 +51,7 @@ class Table:
         spool = Spool(schema, workspace.scratch, workspace.table_bytes)
         for batch in batches:
             spool.append(batch)
-        return cls(schema, spool.num_rows, workspace, lambda: iter(spool))
+        return cls(schema, spool.num_rows, workspace, lambda: iter(spool), spool.select)
 
     @classmethod
     def chain(cls, tables: Sequence["Table"]) -> "Table":
@@ -71,7 +78,7 @@ class Table:
     def select(self, names: list[str]) -> "Table":
         """Return the columns `names` only, in that order, reading nothing yet."""
         schema = pa.schema([self.schema.field(name) for name in names])
-        return Table(schema, self.num_rows, self.workspace, lambda: (batch.select(names) for batch in self.batches()))
+        return Table(schema, self.num_rows, self.workspace, lambda: self._chosen(names), self._chosen)
 
     def map(self, function: Callable[[pa.RecordBatch], pa.RecordBatch], schema: pa.Schema | None = None) -> "Table":
         """Return a table of `function(batch)` for each batch; `schema` where it differs from this one's."""
@@ -136,17 +143,19 @@ def read_parts(parts: Sequence[pathlib.Path], comm: MPI.Intracomm, workspace: Wo
         ) from None
     mine = block(sum(sizes), comm.size, comm.rank)
 
-    def rows() -> Iterator[pa.RecordBatch]:
+    def rows(names: list[str]) -> Iterator[pa.RecordBatch]:
         start = 0
         for part, size in zip(parts, sizes, strict=True):
             if start < mine.stop and start + size > mine.start:
-                for batch in pq.ParquetFile(part).iter_batches(BATCH_ROWS):
-                    yield _overlap(batch, start, mine)
+                for batch in pq.ParquetFile(part).iter_batches(BATCH_ROWS, columns=names or None):
+                    here = _overlap(batch, start, mine)
                     start += batch.num_rows
+                    if here.num_rows:
+                        yield here.select(names)
             else:
                 start += size
 
-    return Table(schema, mine.stop - mine.start, workspace, lambda: (batch for batch in rows() if batch.num_rows))
+    return Table(schema, mine.stop - mine.start, workspace, lambda: rows(schema.names), rows)
 
 
 def balance(table: Table, comm: MPI.Intracomm) -> Table:

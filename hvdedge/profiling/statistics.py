@@ -232,6 +232,12 @@ def _spread(values: pa.Table, bins: int) -> _Spread:
 
 def _spread_of_many(table: Table, names: list[str], bins: int, comm: MPI.Intracomm) -> dict[str, _Spread]:
     """Collective. Return the spread of columns that have too many values to count."""
+    schema = pa.schema([(name, pa.float64()) for name in names])
+
+    def numbers(batch: pa.RecordBatch) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays([pa.array(to_floats(column)) for column in batch.columns], schema=schema)
+
+    table = table.select(names).map(numbers, schema) if names else table
     found = select(table, [[name] for name in names], _wanted(bins), comm)
     scales = np.array([_scale(quantiles) for quantiles in found]).reshape(-1, 2)
     means = power_means(table, names, scales[:, 0], scales[:, 1], comm)
@@ -239,7 +245,7 @@ def _spread_of_many(table: Table, names: list[str], bins: int, comm: MPI.Intraco
     edges = [_edges(quantiles, bins) for quantiles in found]
     for batch in table.select(names).batches() if names else ():
         for row, name in enumerate(names):
-            values = to_floats(batch.column(name))
+            values = batch.column(name).to_numpy()
             values = values[~np.isnan(values)]
             bars[row, -1] += len(values)
             its = edges[row]
