@@ -225,3 +225,45 @@ def test_a_row_of_very_many_features_is_made_in_small_batches(comm, workspace):
     features = extract(made(workspace, **columns), comm)
     assert features.spec["input_shape"] == [300 * 60]
     assert max(x.nbytes for _, x, _ in features.batches()) <= 8_400_000
+
+
+def profile_of(tmp_path, *dependencies) -> str:
+    path = tmp_path / "data_profile.json"
+    path.write_text(
+        json.dumps(
+            {
+                "functional_dependencies": [
+                    [[left] if isinstance(left, str) else list(left), right] for left, right in dependencies
+                ]
+            }
+        )
+    )
+    return str(path)
+
+
+def test_a_column_that_follows_from_another_is_left_out_unless_it_is_kept_by_name(comm, workspace, tmp_path):
+    rows = {"town": [*"pqrr"] * 10, "land": [*"xyyy"] * 10, "code": [1, 2, 3, 3] * 10, "n": [3, 1, 4, 1, 5] * 8}
+    follow = [("town", "land"), ("town", "code"), ("code", "town"), ("code", "land"), (("n", "x"), "town")]
+    path = profile_of(tmp_path, *follow)
+    features = extract(made(workspace, **rows), comm, dependencies=path)
+    assert features.left_out == {
+        "land": "follows from town by a functional dependency",
+        "code": "follows from town by a functional dependency",
+    }
+    assert "land" not in extract(made(workspace, **rows), comm, dependencies=path, keep=("land",)).left_out
+    without = extract(made(workspace, **rows), comm, dependencies=path, drop=("town",))
+    assert without.left_out == {"town": "drop names it", "land": "follows from code by a functional dependency"}
+
+
+def test_a_column_of_values_that_hardly_come_twice_leaves_the_others_in(comm, workspace, tmp_path):
+    rows = {"price": [number / 7 for number in range(40)], "town": [*"pqrr"] * 10}
+    path = profile_of(tmp_path, ("price", "town"))
+    assert extract(made(workspace, **rows), comm, dependencies=path).left_out == {}
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"functional_dependencies": 3}'])
+def test_a_profile_without_dependencies_is_refused(content, comm, workspace, tmp_path):
+    path = tmp_path / "data_profile.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match="extract.dependencies: received .* add .profile.functional_dependencies."):
+        extract(made(workspace, n=[1, 2, 3, 4]), comm, dependencies=str(path))

@@ -1,6 +1,6 @@
 """Rows of a table become vectors; how each column is encoded is decided by the training rows alone.
 
-    left out    named by `drop`; no value; one value (or none) in 99.9 % of the rows; keys; arrays
+    left out    named by `drop`; no value; one value (or none) in 99.9 % of the rows; keys; arrays; by `dependencies`
     number      integers, floats, booleans: (v - mean) / deviation, of log(1 + v) where that takes a skew above 1 away
     one_hot     text and categories of up to `one_hot_levels` values
     hash        ... of up to `hash_levels` values
@@ -15,6 +15,7 @@ problem): numbers 1 to n are, 300 prices in cents are not.
 Sums, counts and ends are exact: the parameters are the same bit for bit on any number of ranks.
 """
 
+import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,11 +36,12 @@ from hvdedge.columns import (
     to_text,
     value_counts,
 )
+from hvdedge.determined import determined
 from hvdedge.encodings import CIRCLES, SCALED, Encoding, encode, hash_places, is_missing, unscaled, width
 from hvdedge.errors import InputError
 from hvdedge.exact_sums import means, moments
 from hvdedge.hashes import hash_text
-from hvdedge.options import Count
+from hvdedge.options import Count, Path
 from hvdedge.parallel import frequencies
 from hvdedge.splits import LEFT_OUT
 from hvdedge.tables import Table
@@ -69,6 +71,7 @@ def extract(
     one_hot_levels: Count = 64,
     hash_levels: Count = 1000,
     buckets: Count = 64,
+    dependencies: Path = "",
 ) -> Features:
     """Collective. Make float32 vectors of the columns, each by what it holds, and class numbers of a label column.
 
@@ -81,6 +84,8 @@ def extract(
         one_hot_levels: the most values of a text column that get a column each.
         hash_levels: the most values of a text column that are hashed.
         buckets: the columns that a hashed one becomes.
+        dependencies: a data_profile.json, "{run}/data_profile.json" for the run's own: columns that follow from another
+            one by its functional dependencies are left out.
     Returns:
         The examples: x float32 (rows, features), y int64 (rows,), the number of the label among the sorted classes.
         `encodings` in the spec is what `encodings.encode` takes.
@@ -93,7 +98,7 @@ def extract(
     asked = {"drop": drop, "keep": keep, "numbers": numbers, "one_hot": one_hot, "hash": hash}
     overruled = _overruled(table, names, asked)
     train, rows_left_out = _training_rows(table, names, label, comm)
-    plan = _Plan(one_hot_levels, hash_levels, buckets, overruled)
+    plan = _Plan(one_hot_levels, hash_levels, buckets, overruled, dependencies)
     encodings = _fit(train, names, plan, comm)
     if not encodings:
         raise InputError(
@@ -183,11 +188,14 @@ class _Spread:
 class _Plan:
     """What is decided about each column, and why."""
 
-    def __init__(self, one_hot_levels: int, hash_levels: int, buckets: int, overruled: dict[str, str]):
+    def __init__(
+        self, one_hot_levels: int, hash_levels: int, buckets: int, overruled: dict[str, str], dependencies: str
+    ):
         self.one_hot_levels = one_hot_levels
         self.hash_levels = hash_levels
         self.buckets = buckets
         self.overruled = overruled
+        self.dependencies = dependencies
         self.left_out: dict[str, str] = {}
         self.decisions: dict[str, str] = {}
 
@@ -209,6 +217,18 @@ class _Plan:
             return f"a key: {seen.known:,} training rows, none with the value of another"
         return ""
 
+    def decide(self, seen: dict[str, _Seen], rows: int) -> None:
+        """Put into `left_out` the columns that are, and why."""
+        reasons = {name: self.why_not(name, its, rows) for name, its in seen.items()}
+        if self.dependencies:
+            telling = [  # a column whose values hardly come twice determines all others
+                name for name, its in seen.items() if not reasons[name] and 2 * its.distinct <= its.known
+            ]
+            for name, other in determined(pathlib.Path(self.dependencies), telling).items():
+                if name not in self.overruled:
+                    reasons[name] = f"follows from {other} by a functional dependency"
+        self.left_out = {name: reason for name, reason in reasons.items() if reason}
+
     def way(self, name: str, seen: _Seen) -> tuple[str, str]:
         """Return how a column is encoded, and why: number, one_hot, hash, frequency or parts."""
         option = self.overruled.get(name, "keep")
@@ -228,10 +248,8 @@ def _fit(train: Table, names: list[str], plan: _Plan, comm: MPI.Intracomm) -> li
     """Collective. Return how the columns are encoded; what is left out or decided, and why, is put into the plan."""
     seen, rows = _look(train, names, comm)
     drafts: dict[str, list[Encoding]] = {}
-    for name in names:
-        if reason := plan.why_not(name, seen[name], rows):
-            plan.left_out[name] = reason
-            continue
+    plan.decide(seen, rows)
+    for name in (name for name in names if name not in plan.left_out):
         way, reason = plan.way(name, seen[name])
         drafts[name] = _draft(name, way, seen[name], plan.buckets)
         plan.decisions[name] = f"{way}: {reason}"
