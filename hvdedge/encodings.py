@@ -7,6 +7,7 @@
     frequency   any, as text            1: as number, v = training rows whose value has the same hash, "counts"
     year        date, timestamp         1: as number, v = the year
     month, weekday, hour                2: sine and cosine of its angle on the circle of the year, week or day
+    aggregate   any, as text            1: as number, v = the number in "values" that stands at its place in "levels"
     missing     any                     1: 1 where the cell is missing
 
 What is missing or was never seen is 0 in all of these but the last: the mean of a number, no level. A column may be
@@ -27,7 +28,7 @@ from hvdedge.hashes import hash_text
 
 Encoding = dict[str, Any]
 
-SCALED = ("number", "frequency", "year")
+SCALED = ("number", "frequency", "aggregate", "year")
 CIRCLES = {"month": 12, "weekday": 7, "hour": 24}
 LARGEST = 1e9  # standard deviations; what a row holds beyond that would be infinite in float32 sooner or later
 
@@ -55,6 +56,8 @@ def unscaled(column: pa.Array, encoding: Encoding) -> np.ndarray:
         places, _ = hash_places(column, len(encoding["counts"]))
         counts = np.array([*encoding["counts"], 0], np.float64)[places]
         return np.where(places < 0, np.nan, np.log1p(counts))
+    if way == "aggregate":
+        return np.array([*encoding["values"], np.nan], np.float64)[level_places(column, encoding["levels"])]
     if way != "number":
         part = {"year": pc.year, "month": pc.month, "weekday": pc.day_of_week, "hour": pc.hour}[way](column)
         return to_floats(part)
@@ -68,6 +71,12 @@ def hash_places(column: pa.Array, buckets: int) -> tuple[np.ndarray, np.ndarray]
     places = ((hashes >> np.uint64(2)) % np.uint64(buckets)).astype(np.int64)
     sign = (hashes & np.uint64(2)).astype(np.float32) - 1
     return np.where(hashes == 0, -1, places), sign
+
+
+def level_places(column: pa.Array, levels: Sequence[str]) -> np.ndarray:
+    """Return the place of each cell, as text, among `levels`: int64 (rows,), -1 for one that is none of them."""
+    found = pc.index_in(to_text(column), value_set=pa.array(levels, pa.string()))
+    return np.asarray(found.fill_null(-1), np.int64)
 
 
 def _width(encoding: Encoding) -> int:
@@ -89,8 +98,7 @@ def _fill(x: np.ndarray, column: pa.Array, encoding: Encoding) -> None:
         for number, function in enumerate((np.sin, np.cos)):
             x[known, number] = function(angles)[parts[known].astype(np.int64)]
     elif way == "one_hot":
-        levels = pc.index_in(to_text(column), value_set=pa.array(encoding["levels"], pa.string()))
-        places = np.asarray(levels.fill_null(-1))
+        places = level_places(column, encoding["levels"])
         rows = np.flatnonzero(places >= 0)
         x[rows, places[rows]] = 1
     elif way == "hash":

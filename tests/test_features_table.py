@@ -267,3 +267,60 @@ def test_a_profile_without_dependencies_is_refused(content, comm, workspace, tmp
     path.write_text(content)
     with pytest.raises(InputError, match="extract.dependencies: received .* add .profile.functional_dependencies."):
         extract(made(workspace, n=[1, 2, 3, 4]), comm, dependencies=str(path))
+
+
+@pytest.mark.parametrize("what", ["count", "mean", "std", "min", "max"])
+def test_aggregates_are_those_of_the_training_rows_of_the_group(what, comm, workspace):
+    rng = np.random.default_rng(3)
+    client, amount = rng.choice([*"abcde"], 60), rng.normal(1000, 30, 60)
+    amount[7] = math.nan
+    text = "count by client" if what == "count" else f"{what}(amount) by client"
+    table = made(workspace, 15, client=[*client[:-1], "new"], amount=amount)
+    features = extract(table, comm, drop=("client", "amount"), aggregates=(text,))
+    train = slice(0, 45)
+    told = {"count": lambda cells: np.log1p(len(cells))}.get(what, getattr(np, f"nan{what}", None))
+    groups = {name: told(amount[train][client[train] == name]) for name in "abcde"}
+    wanted = np.array([groups[name] for name in client[:-1]])
+    wanted = (wanted - wanted[train].mean()) / wanted[train].std()
+    np.testing.assert_allclose(vectors(features)[:-1, 0], wanted, atol=1e-4)
+    assert vectors(features)[-1, 0] == 0  # no training row has its client
+    assert features.decisions == {text: "aggregate: of 5 groups in the training rows"}
+
+
+def test_shares_are_a_histogram_of_the_group(comm, workspace):
+    table = made(workspace, 2, client=[*"aaabbbaa"], kind=[*"xxyyyyxz"])
+    features = extract(table, comm, drop=("client", "kind"), aggregates=("shares(kind) by client",))
+    assert [*features.decisions] == ["shares(kind) by client: x", "shares(kind) by client: y"]
+    share = np.array([2 / 3, 0])
+    np.testing.assert_allclose(vectors(features)[:6, 0], np.repeat((share - 1 / 3) / (1 / 3), 3), atol=1e-6)
+    np.testing.assert_allclose(vectors(features)[:6, 1], np.repeat((1 / 3 - share) / (1 / 3), 3), atol=1e-6)
+
+
+def test_an_aggregate_that_is_the_same_everywhere_is_left_out(comm, workspace):
+    features = extract(made(workspace, client=[*"aabb"], n=[1, 2, 3, 9]), comm, aggregates=("count by client",))
+    assert features.left_out["count by client"] == "the same in all groups"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("total(n) by client", "received 'total.n. by client', allowed: 'count by COLUMN'"),
+        ("mean by client", "allowed: 'count by COLUMN'"),
+        ("mean(m) by client", "received 'mean.m. by client', allowed: columns of"),
+        ("mean(n) by town", "received 'mean.n. by town', allowed: columns of"),
+        ("mean(label) by client", "received 'mean.label. by client', allowed: columns of"),
+        ("mean(client) by n", "but 'client' holds text, allowed: integer, float"),
+        ("shares(n) by client", "but 'n' holds integer, allowed: category, text, boolean"),
+        ("count by list", "but 'list' holds array, allowed: all but arrays"),
+    ],
+)
+def test_an_aggregate_that_cannot_be_is_refused(text, line, comm, workspace):
+    table = made(workspace, client=[*"aabb"], n=[1, 2, 3, 9], list=[[1], [2], [], [3]])
+    with pytest.raises(InputError, match=f"extract.aggregates: {line}" if line.startswith("rec") else line):
+        extract(table, comm, aggregates=(text,))
+
+
+def test_more_groups_than_a_rank_holds_are_refused(comm, workspace):
+    rows = {"client": [f"c{number // 2}" for number in range(30_000)], "n": [*range(3)] * 10_000}
+    with pytest.raises(InputError, match="extract.aggregates: received 'client', which has over 10,000 groups"):
+        extract(made(workspace, **rows), comm, aggregates=("mean(n) by client",))

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
+from hvdedge.aggregates import Aggregate, fit, parse
 from hvdedge.class_labels import SPLIT, find_classes, split_codes
 from hvdedge.columns import (
     CLOCKS,
@@ -72,6 +73,7 @@ def extract(
     hash_levels: Count = 1000,
     buckets: Count = 64,
     dependencies: Path = "",
+    aggregates: tuple[str, ...] = (),
 ) -> Features:
     """Collective. Make float32 vectors of the columns, each by what it holds, and class numbers of a label column.
 
@@ -86,6 +88,7 @@ def extract(
         buckets: the columns that a hashed one becomes.
         dependencies: a data_profile.json, "{run}/data_profile.json" for the run's own: columns that follow from another
             one by its functional dependencies are left out.
+        aggregates: features of groups, such as "mean(amount) by client"; see `hvdedge/aggregates.py`.
     Returns:
         The examples: x float32 (rows, features), y int64 (rows,), the number of the label among the sorted classes.
         `encodings` in the spec is what `encodings.encode` takes.
@@ -97,9 +100,11 @@ def extract(
     names = [name for name in table.columns if name not in (label, SPLIT)]
     asked = {"drop": drop, "keep": keep, "numbers": numbers, "one_hot": one_hot, "hash": hash}
     overruled = _overruled(table, names, asked)
+    grouped = parse(aggregates, table.select(names))
     train, rows_left_out = _training_rows(table, names, label, comm)
     plan = _Plan(one_hot_levels, hash_levels, buckets, overruled, dependencies)
     encodings = _fit(train, names, plan, comm)
+    encodings += _aggregated(train, grouped, plan, comm)
     if not encodings:
         raise InputError(
             f"extract: received no column that tells rows apart ({_why(plan.left_out)}), allowed: at least one; "
@@ -269,6 +274,19 @@ def _fit(train: Table, names: list[str], plan: _Plan, comm: MPI.Intracomm) -> li
             del plan.decisions[name]
             plan.left_out[name] = "the same year, month, weekday and hour in all training rows"
         encodings += settled
+    return encodings
+
+
+def _aggregated(train: Table, grouped: list[Aggregate], plan: _Plan, comm: MPI.Intracomm) -> list[Encoding]:
+    """Collective. Return the features of groups that were asked for, scaled, but for those that never change."""
+    encodings = []
+    drafts = fit(train, grouped, comm)
+    for draft, spread in zip(drafts, _spreads(train, drafts, comm), strict=True):
+        if spread.low < spread.high:
+            encodings.append(draft | {"mean": spread.mean, "deviation": spread.deviation})
+            plan.decisions[draft["of"]] = f"aggregate: of {len(draft['levels']):,} groups in the training rows"
+        else:
+            plan.left_out[draft["of"]] = "the same in all groups"
     return encodings
 
 

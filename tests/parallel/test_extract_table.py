@@ -34,7 +34,9 @@ EXTRACT = """
         workspace = Workspace(folder, folder, 64_000_000)
         part = block(count, comm.size, comm.rank)
         mine = rows.slice(part.start, part.stop - part.start).combine_chunks()
-        features = extract(Table.from_batches(rows.schema, mine.to_batches(997), workspace), comm)
+        whats = ("mean", "std", "min", "max")
+        grouped = ("count by many", "shares(word) by some", *(f"{what}(skewed) by some" for what in whats))
+        features = extract(Table.from_batches(rows.schema, mine.to_batches(997), workspace), comm, aggregates=grouped)
         parts = [np.concatenate([a.view(np.uint8).ravel() for a in arrays] or [np.empty(0, np.uint8)])
                  for arrays in list(zip(*features.batches())) or [[]] * 3]
         every = [hashlib.sha256(b"".join(allgather_bytes(part.tobytes(), comm))).hexdigest() for part in parts]
@@ -46,6 +48,6 @@ EXTRACT = """
 def test_vectors_and_parameters_are_the_same_on_any_number_of_ranks(mpirun, tmp_path):
     found = [mpirun(ranks, EXTRACT, tmp_path).splitlines() for ranks in (1, 2, 3, 4)]
     assert found[1:] == [found[0]] * 3
-    for way in ("number", "one_hot", "hash", "frequency", "year", "month", "weekday", "hour", "missing"):
+    for way in ("number", "one_hot", "hash", "frequency", "year", "month", "weekday", "hour", "aggregate", "missing"):
         assert f'"as": "{way}"' in found[0][0]
     assert '{"id": "a key' in found[0][0]
