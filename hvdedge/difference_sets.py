@@ -6,12 +6,14 @@ it has one in each difference set. A difference set is uint64 (words,), bit c fo
 Source: Mannila and Raeiha 1994, Algorithms for inferring functional dependencies from relations.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from mpi4py import MPI
 
 from hvdedge.coded import Coded
 from hvdedge.hashes import mix
-from hvdedge.hitting_sets import reduced
+from hvdedge.hitting_sets import Stopped, reduced, unique
 from hvdedge.parallel import allgather_rows
 
 ALL_CELLS = 300_000_000  # cells that may be compared to look at all pairs of rows
@@ -19,6 +21,8 @@ CHUNK_PAIRS = 1 << 18
 NEWS = 0.01  # of a window's pairs, that must show a new difference set for the next window to be tried
 WINDOWS = 30
 WINDOW_PAIRS = 1 << 17  # of a column and a window, evenly from all
+MOST_SAMPLED = 1 << 17  # words of difference sets of all columns together
+PAIRS_A_SET = 4  # compared at most, for each set that a column may still add
 
 
 def words(columns: int) -> int:
@@ -39,35 +43,51 @@ def is_small(coded: Coded) -> bool:
     return coded.rows * (coded.rows - 1) // 2 * len(coded.names) <= ALL_CELLS
 
 
-def of_all_pairs(coded: Coded, comm: MPI.Intracomm) -> np.ndarray:
-    """Collective. Return all difference sets, each once; the pairs are dealt over the ranks."""
-    found, waiting = _unique(np.zeros((0, words(len(coded.names))), np.uint64)), []
+def of_all_pairs(coded: Coded, comm: MPI.Intracomm, is_over: Callable[[], bool]) -> np.ndarray:
+    """Collective. Return all difference sets, each once; the pairs are dealt over the ranks.
+
+    Raises:
+        Stopped: on all ranks, where `is_over` says on one that it is to give up.
+    """
+    found, waiting = unique(np.zeros((0, words(len(coded.names))), np.uint64)), []
+    stopped = np.zeros(1, np.int64)
     for apart in range(1 + comm.rank, coded.rows, comm.size):
+        if is_over():
+            stopped[0] = 1
+            break
         one = np.arange(coded.rows - apart)
-        waiting.append(_unique(of_pairs(coded, one, one + apart)))
+        waiting.append(unique(of_pairs(coded, one, one + apart)))
         if sum(map(len, waiting)) > CHUNK_PAIRS:
-            found, waiting = _unique(np.concatenate([found, *waiting])), []
+            found, waiting = unique(np.concatenate([found, *waiting])), []
+    comm.Allreduce(MPI.IN_PLACE, stopped, op=MPI.MAX)
+    if stopped[0]:
+        raise Stopped
     return shared(np.concatenate([found, *waiting]), comm)
 
 
-def sample(coded: Coded, comm: MPI.Intracomm) -> np.ndarray:
+def sample(coded: Coded, comm: MPI.Intracomm, is_over: Callable[[], bool]) -> np.ndarray:
     """Collective. Return difference sets of pairs that are alike in much, the columns dealt over the ranks.
 
     For each column, rows that agree in it stand side by side, the most alike ones first; each is compared with those
-    around it, further on as long as that shows something new.
+    around it, further on as long as that shows something new, up to a bound for all columns together; in a
+    wide table nearly every pair shows something new.
     """
+    mine = range(comm.rank, len(coded.names), comm.size)
     found = np.zeros((0, words(len(coded.names))), np.uint64)
+    most = MOST_SAMPLED // max(len(mine) * comm.size * found.shape[1], 1)
+    pairs = min(WINDOW_PAIRS, PAIRS_A_SET * most)
     by_rows = np.argsort([-count for count in coded.distinct], kind="stable")
-    for number in range(comm.rank, len(coded.names), comm.size):
+    for number in mine:
         order = np.argsort(_packed(coded, [number, *(other for other in by_rows.tolist() if other != number)]))
         codes = coded.codes[number][order]
+        first = len(found)
         for apart in range(1, WINDOWS + 1):
             near = np.flatnonzero(codes[apart:] == codes[:-apart])
-            if not len(near):
+            if not len(near) or len(found) - first >= most or is_over():
                 break
-            near = near[np.linspace(0, len(near) - 1, min(len(near), WINDOW_PAIRS)).astype(np.int64)]
+            near = near[np.linspace(0, len(near) - 1, min(len(near), pairs)).astype(np.int64)]
             before = len(found)
-            found = _unique(np.concatenate([found, _unique(of_pairs(coded, order[near], order[near + apart]))]))
+            found = unique(np.concatenate([found, unique(of_pairs(coded, order[near], order[near + apart]))]))
             if len(found) - before < NEWS * len(near):
                 break
     return shared(found, comm)
@@ -87,13 +107,7 @@ def _packed(coded: Coded, columns: list[int]) -> np.ndarray:
 
 def shared(mine: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
     """Collective. Return the difference sets of all ranks, each once, in one order on every rank."""
-    return _unique(allgather_rows(_unique(mine), comm))
-
-
-def _unique(sets: np.ndarray) -> np.ndarray:
-    if sets.shape[1] > 1:
-        return np.unique(sets, axis=0)
-    return np.unique(sets[:, 0])[:, None]
+    return unique(allgather_rows(unique(mine), comm))
 
 
 def about(sets: np.ndarray, column: int) -> np.ndarray:

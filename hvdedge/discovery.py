@@ -23,10 +23,13 @@ from mpi4py import MPI
 from hvdedge import difference_sets
 from hvdedge.coded import Coded
 from hvdedge.difference_sets import Groups
-from hvdedge.hitting_sets import Search, Stopped, bits, reduced, to_ints, to_words
+from hvdedge.hitting_sets import Search, Stopped, bits, reduced, to_ints, to_words, unique
 from hvdedge.parallel import allgather_json, allgather_rows
 
 EVIDENCE_PAIRS = 50  # of those that break a candidate, taken as evidence
+LEAST_SETS, EVIDENCE_CELLS = 2048, 1 << 21  # evidence that one begins with: sets, their cells
+MORE = 8  # times as much with each column more
+FEW_OPEN = 10_000  # candidates; all evidence that there is costs less than to hold more of them against the rows
 FEW = 4  # right-hand sides a rank, from which on they are dealt
 UNIQUE = -1  # in the place of a right-hand side: the columns are unique
 Candidate = tuple[int, int]  # a set of columns, and the right-hand side
@@ -77,15 +80,29 @@ def _find(coded: Coded, rights: list[int], maximal: int, seconds: float, comm: M
     clock, found = Clock(seconds), Found()
     most = min(maximal or len(coded.names), len(coded.names))
     all_seen = difference_sets.is_small(coded)
-    seen = difference_sets.of_all_pairs(coded, comm) if all_seen else difference_sets.sample(coded, comm)
+    try:
+        look = difference_sets.of_all_pairs if all_seen else difference_sets.sample
+        pool = look(coded, comm, clock.is_over)
+    except Stopped:
+        found.complete = 0
+        return found
+    few = max(LEAST_SETS, EVIDENCE_CELLS // max(len(coded.names), 1))
+    if all_seen and not seconds:
+        few = len(pool)
+    seen, pool = pool[:0], pool[np.argsort(np.bitwise_count(pool).sum(axis=1), kind="stable")]
     holds: set[Candidate] = set()
     for size in [most] if all_seen and not seconds else range(1, most + 1):
+        seen, pool = unique(np.concatenate([seen, pool[:few]])), pool[few:]
+        few *= MORE  # little evidence rules small sets of columns out, and much of it is slow in a wide table
         while True:
             try:
                 candidates, is_cut = _candidates(seen, rights, len(coded.names), size, clock, comm)
-                if all_seen:
+                if all_seen and not len(pool):
                     break
                 open_ones = [one for one in candidates if one not in holds]
+                if all_seen and len(open_ones) > FEW_OPEN:
+                    seen, pool = unique(np.concatenate([seen, pool])), pool[:0]
+                    continue
                 found.validated += len(open_ones)
                 broken, valid = _against(coded, open_ones, clock, comm)
             except Stopped:

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hvdedge.hashes import mix
+
 SPLIT_AT = 2  # elements taken, from which on a branch belongs to one rank
 CHECKED = 256  # branches between two looks at the clock
-TRIED, WORTH = 64, 0.1  # of so many small sets, what they must take out of the others for the next ones to be tried
+TRIED, WORTH = 16, 0.025  # of so many small sets, what they must take out of the others for the next ones to be tried
 Share = tuple[int, int]
 
 
@@ -44,19 +46,18 @@ class Search:
         self._most = most
         self._rank, self._size = share
         self._is_over = is_over
-        self._branches = self._steps = 0
-        self._hits = _members(sets, elements)
+        self._steps = 0
+        self._misses = _missing(sets, elements)
         if not self._sets or self._sets[0]:
             self._go(0, [], (1 << len(self._sets)) - 1, elements)
 
-    def _is_mine(self) -> bool:
-        self._branches += 1
-        return self._branches % self._size == self._rank
+    def _is_mine(self, taken: int) -> bool:
+        return ((taken & -taken).bit_length() + taken.bit_length()) % self._size == self._rank
 
     def _go(self, taken: int, critical: list[int], left: int, allowed: int) -> None:
         depth = len(critical)
         if not left:
-            if depth >= SPLIT_AT or self._is_mine():
+            if depth >= SPLIT_AT or self._is_mine(taken):
                 self.found.append(taken)
             return
         if depth >= self._most:
@@ -68,23 +69,41 @@ class Search:
         chosen = self._sets[(left & -left).bit_length() - 1]
         branch = chosen & allowed
         allowed &= ~chosen
+        is_last = self.is_cut and depth + 1 == self._most  # an element that does not hit all that is left, ends there
         while branch:
             element = branch & -branch
             branch ^= element
-            hits = self._hits[element]
-            still = [each & ~hits for each in critical]
-            if all(still) and (depth + 1 != SPLIT_AT or self._is_mine()):
-                self._go(taken | element, [*still, left & hits], left & ~hits, allowed)
+            misses = self._misses[element]
+            rest = left & misses
+            if not (is_last and rest):
+                still = [each & misses for each in critical]
+                if all(still) and (depth + 1 != SPLIT_AT or self._is_mine(taken | element)):
+                    self._go(taken | element, [*still, left ^ rest], rest, allowed)
             allowed |= element
 
 
-def _members(sets: np.ndarray, elements: int) -> dict[int, int]:
-    """Return element -> the numbers of the sets that have it, as a whole number; elements as 1 << bit."""
-    found = {}
+def _missing(sets: np.ndarray, elements: int) -> dict[int, int]:
+    """Return element -> the numbers of the sets that do not have it, as a whole number; elements as 1 << bit."""
+    found, words = {}, np.ascontiguousarray(sets.T)
     for bit in bits(elements):
-        has = (sets[:, bit // 64] >> np.uint64(bit % 64) & np.uint64(1)).astype(bool)
-        found[1 << bit] = int.from_bytes(np.packbits(has, bitorder="little").tobytes(), "little")
+        has_not = words[bit // 64] & np.uint64(1 << bit % 64) == 0
+        found[1 << bit] = int.from_bytes(np.packbits(has_not, bitorder="little").tobytes(), "little")
     return found
+
+
+def unique(sets: np.ndarray) -> np.ndarray:
+    """Return the sets, uint64 (sets, words), each once, in an order that they alone decide.
+
+    Those of several words are sorted by a hash, many times as fast as by all their words. Should different sets ever
+    have the same one, all of them stay, though one may stay twice.
+    """
+    if sets.shape[1] == 1:
+        return np.unique(sets[:, 0])[:, None]
+    keys = np.zeros(len(sets), np.uint64)
+    for word in sets.T:
+        keys = mix(keys + word)
+    rows = sets[np.argsort(keys, kind="stable")]
+    return rows[np.concatenate([np.ones(min(len(rows), 1), bool), (rows[1:] != rows[:-1]).any(axis=1)])]
 
 
 def reduced(sets: np.ndarray) -> np.ndarray:
@@ -92,11 +111,11 @@ def reduced(sets: np.ndarray) -> np.ndarray:
 
     Small sets are held against all others, as long as some go.
     """
-    rest = np.unique(sets, axis=0) if sets.shape[1] > 1 else np.unique(sets[:, 0])[:, None]
+    rest = unique(sets)
     rest = rest[np.argsort(np.bitwise_count(rest).sum(axis=1), kind="stable")]
     found, gone, tried = [], 0, 0
     while len(rest):
-        least, before = rest[0], len(rest)
+        least, before = rest[0].copy(), len(rest)  # a view would keep all of `rest` in memory
         found.append(least)
         rest = rest[1:][((rest[1:] & least) != least).any(axis=1)]
         gone += before - 1 - len(rest)

@@ -175,7 +175,7 @@ def test_what_is_told_when_the_time_is_over_is_right_and_complete_up_to_a_size(s
     whole = functional_dependencies.profile(table, comm)["functional_dependencies"]
     sizes = Counter(len(left) for left, _ in whole)
     asked = iter(range(10**9))
-    turns = 200 if sampled else 100
+    turns = 500 if sampled else 300  # of which 199 go to the pairs of rows
     monkeypatch.setattr(discovery.Clock, "is_over", lambda self: next(asked) > turns)
     monkeypatch.setattr(hitting_sets, "CHECKED", 16)
     found = functional_dependencies.profile(table, comm, time_limit=1)
@@ -183,6 +183,21 @@ def test_what_is_told_when_the_time_is_over_is_right_and_complete_up_to_a_size(s
     assert 0 < complete < max(sizes)
     assert found["functional_dependencies"] == [one for one in whole if len(one[0]) <= complete]
     assert [event["what"] for event in workspace.events] == ["narrowed"]
+
+
+def test_a_wide_table_is_sampled_to_a_bound_and_the_rest_comes_from_what_is_broken(comm, workspace, monkeypatch):
+    draw = np.random.default_rng(1)
+    table = table_of(workspace, 50, **{f"c{number}": draw.integers(0, 4, 150).tolist() for number in range(70)})
+    whole = functional_dependencies.profile(table, comm, maximal_left=2)["functional_dependencies"]
+    unique = unique_columns.profile(table, comm, maximal=4)["unique_columns"]
+    monkeypatch.setattr(difference_sets, "ALL_CELLS", -1)
+    monkeypatch.setattr(difference_sets, "MOST_SAMPLED", 700)
+    monkeypatch.setattr(discovery, "LEAST_SETS", 20)
+    monkeypatch.setattr(discovery, "EVIDENCE_CELLS", 20)
+    coded = encode(table, comm, null_equals_null=True)
+    assert len(difference_sets.sample(coded, comm, lambda: False)) < 70 * 150  # a window beyond ten sets a column
+    assert functional_dependencies.profile(table, comm, maximal_left=2)["functional_dependencies"] == whole
+    assert unique_columns.profile(table, comm, maximal=4)["unique_columns"] == unique
 
 
 def test_a_bound_of_the_left_side_is_told(comm, workspace):
