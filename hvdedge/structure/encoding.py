@@ -25,9 +25,9 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# control characters that text does not hold; without NUL, which a crash leaves in good files
-CONTROLS = bytes(set(range(1, 32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
-WINDOWS = bytes(range(0x80, 0xA0))
+# below a blank all but these are control characters that text does not hold; NUL is what a crash leaves in good files
+HARMLESS = b"\0\t\n\v\f\r\x1b"
+BLANK, DELETE, WINDOWS, LATIN, LEAD = 0x20, 0x7F, 0x80, 0xA0, 0xC0  # LEAD and above begin a character of UTF-8
 MOST_CONTROLS = 0.005
 MOST_BROKEN = 5  # times the characters beyond ASCII that are rightly written: more, and those are there by chance
 ESCAPED = re.compile("[\udc80-\udcff]")
@@ -163,26 +163,29 @@ def repair(path: pathlib.Path, found: Survey, name: str | None) -> Encoding:
 def _count(result: Survey, data: bytes) -> None:
     if not data:
         return
+    signs = np.frombuffer(data, np.uint8)
     result.size += len(data)
     result.lines += count_lines(data)
     result.twice += data.count(TWICE) if b"\r" in data else 0
-    result.controls += len(data) - len(data.translate(None, CONTROLS))
-    result.nuls += data.count(b"\0")
+    result.controls += int(np.count_nonzero(signs < BLANK)) + data.count(DELETE)
+    result.controls -= sum(int(np.count_nonzero(signs == sign)) for sign in HARMLESS if sign in data)
+    result.nuls += data.count(b"\0") if b"\0" in data else 0
     if not result.inked:
         result.inked += bool(data.translate(None, b" \t\r\n\0\v\f").replace(MARK, b""))
     if data.isascii():
         return
-    result.marks += data.count(MARK)
-    result.windows += len(data) - len(data.translate(None, WINDOWS))
+    high = signs[signs >= WINDOWS]
+    result.marks += data.count(MARK) if MARK[0] in data else 0
+    result.windows += int(np.count_nonzero(high < LATIN))
     try:
-        text = data.decode()
-        broken = 0
+        data.decode()
+        result.wide += int(np.count_nonzero(high >= LEAD))  # quicker than to count them in text
     except UnicodeDecodeError:
         text = data.decode("utf-8", "surrogateescape")
         broken = len(ESCAPED.findall(text))
+        result.broken += broken
         result.broken_lines += len(ESCAPED_LINE.findall(text))
-    result.broken += broken
-    result.wide += len(text) - len(text.encode("ascii", "ignore")) - broken
+        result.wide += len(text) - len(text.encode("ascii", "ignore")) - broken
 
 
 def _by_zeros(head: bytes) -> str | None:
