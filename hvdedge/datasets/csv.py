@@ -516,11 +516,13 @@ class _PieceReader:
         firsts = self._first_lines(data, has_quote, table.num_rows + len(odd))
         if firsts is None:
             return None
-        if len(firsts) < block.lines and self._swallows(table, mark):
-            return None
-        numbers = firsts + block.first_line
-        is_odd = np.zeros(len(numbers), bool)
+        is_odd = np.zeros(len(firsts), bool)
         is_odd[[place for place, _ in odd]] = True
+        if len(firsts) < block.lines:
+            of_lines = np.diff(firsts[~is_odd], append=block.lines + 1) > 1
+            if self._swallows(table.filter(pa.array(of_lines)), mark):
+                return None
+        numbers = firsts + block.first_line
         batch = table.combine_chunks().to_batches()[0] if table.num_rows else None
         if batch is None:
             batch = pa.record_batch([pa.nulls(0, pa.string())] * len(self._names), names=self._names)
@@ -544,7 +546,11 @@ class _PieceReader:
         return both.take(order).combine_chunks().to_batches()[0] if len(order) else regular
 
     def _swallows(self, table: pa.Table, mark: str) -> bool:
-        """Tell whether a cell holds line breaks and as many delimiters as a row: two quotes may be astray."""
+        """Tell whether a cell holds line breaks and as many delimiters as a row: two quotes may be astray.
+
+        Args:
+            table: the rows of several lines at least.
+        """
         for column in table.columns:
             long = column.filter(pc.match_substring(column, "\n"))
             if len(long) and pc.max(pc.count_substring(long, mark)).as_py() >= self.plan.layout.width - 1:
