@@ -22,6 +22,7 @@ from hvdedge.text_files import Piece, TextFile
 
 LOOK_BYTES = 1 << 16
 SMALL_BYTES = 1 << 16  # what is read at a time around a quote that is astray
+TRIES = 20  # lines from the end that are looked at one by one, quicker than all at once
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,12 @@ def even_end(data: bytes, dialect: Dialect, is_last: bool = False) -> int:
             return data.rfind(b"\n") + 1
         ends = line_ends(data, is_last)
         return int(ends[-1]) + 1 if len(ends) else 0
+    quotes = _quotes(data, dialect)
+    end = len(data)
+    for _ in range(TRIES if b"\r" not in data else 0):
+        end = data.rfind(b"\n", 0, end)
+        if end < 0 or np.searchsorted(quotes, end) % 2 == 0:
+            return end + 1
     ends = line_ends(data, is_last)
-    even = ends[np.searchsorted(_quotes(data, dialect), ends) % 2 == 0]
+    even = ends[np.searchsorted(quotes, ends) % 2 == 0]
     return int(even[-1]) + 1 if len(even) else 0

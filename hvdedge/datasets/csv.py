@@ -541,9 +541,7 @@ class _PieceReader:
         if not texts:
             return regular
         repaired = self._repaired(self._as_records([text for _, text in texts]), numbers[[n for n, _ in texts]])
-        both = pa.Table.from_batches([regular, repaired])
-        order = np.argsort(np.asarray(both["_line"]), kind="stable")
-        return both.take(order).combine_chunks().to_batches()[0] if len(order) else regular
+        return _in_order(regular, repaired)
 
     def _swallows(self, table: pa.Table, mark: str) -> bool:
         """Tell whether a cell holds line breaks and as many delimiters as a row: two quotes may be astray.
@@ -646,3 +644,14 @@ class _PieceReader:
         line = io.StringIO()
         csv.writer(line, delimiter=(self.plan.dialect.delimiter or ",")[0], lineterminator="").writerow(row)
         return line.getvalue()
+
+
+def _in_order(regular: pa.RecordBatch, repaired: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the rows of both in the order of their lines, in which each of the two is."""
+    places = np.searchsorted(regular["_line"], repaired["_line"])  # rows of `regular` before each of the other
+    starts = np.flatnonzero(np.diff(places, prepend=-1)).tolist()
+    parts, before = [], 0
+    for start, stop in zip(starts, [*starts[1:], len(places)], strict=False):
+        parts += [regular.slice(before, places[start] - before), repaired.slice(start, stop - start)]
+        before = places[start]
+    return pa.concat_batches([*parts, regular.slice(before)])
