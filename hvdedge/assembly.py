@@ -34,6 +34,7 @@ from hvdedge.workspace import Source, Workspace
 LEAST_FIT = 0.8  # of the columns of the same kind, where a file is joined by position
 SAMPLE_LINES = 1000  # of a file, whose cells tell where another has the same column
 SAMPLE_CHARS = 100  # of a cell
+LEFT_BYTES = 1 << 20  # of cells that wait for a closer look
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Piece:
         names: the columns' names, None where the file has none.
         width: how many columns it has.
         cells: batches of the columns "0", "1", ... as text and "_line", int64; a null was lost with the end of its row.
-        evidence: what the cells look like, one a column.
+        evidence: what the cells look like, one a column; complete once it is settled.
         metrics: the file's entry in the record: texts, lists and `facts`, a dict, are alike on all its pieces; numbers
             are of this piece and summed.
     """
@@ -74,9 +75,17 @@ class Piece:
         if self.spellings is None:
             return
         lines = batch.column(batch.num_columns - 1).to_numpy()
-        spellings, is_usual = self.spellings, without(self.spellings)
+        is_usual = without(self.spellings)
         for found, column in zip(self.evidence, batch.columns[:-1], strict=True):
-            found.see(column, lines, lambda texts: missing_.repair(texts, spellings), is_usual)
+            found.see(column, lines, is_usual)
+        if sum(found.left_bytes for found in self.evidence) > LEFT_BYTES:
+            self.settle()
+
+    def settle(self) -> None:
+        """Make the evidence complete."""
+        spellings = self.spellings or ()
+        for found in self.evidence:
+            found.settle(lambda texts: missing_.repair(texts, spellings))
 
 
 def settle(pieces: Sequence[Piece], limit_bytes: int) -> None:
@@ -109,6 +118,9 @@ def assemble(
         sentinels: whether numbers such as 9999 that stand out of their column's distribution are missing values.
     """
     workspace = source.workspace
+    with agree(comm):
+        for piece in pieces:
+            piece.settle()
     files = _files(pieces, comm)
     empty = [number for number, file in files.items() if not file.metrics["rows"]]
     if len(empty) == len(files):

@@ -6,7 +6,7 @@ plain to see are counted at once by one expression each, and only the others are
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -83,15 +83,15 @@ class Evidence:
     masks: dict[str, int] | None = field(default_factory=dict)
     units: dict[str, int] | None = field(default_factory=dict)
     nines: Counter = field(default_factory=Counter)
+    _left: list[tuple[pa.Array, np.ndarray]] = field(default_factory=list, repr=False, compare=False)
     _hits: Counter = field(default_factory=Counter, repr=False, compare=False)  # what is quickest here
     _tries: Counter = field(default_factory=Counter, repr=False, compare=False)
 
-    def see(self, cells: pa.Array, lines: np.ndarray, find_missing, is_usual: Mapping[str, bool]) -> None:
-        """Count a batch of cells of text; nulls are none.
+    def see(self, cells: pa.Array, lines: np.ndarray, is_usual: Mapping[str, bool]) -> None:
+        """Count a batch of cells of text, nulls are none; those that need a closer look are kept for `settle`.
 
         Args:
             lines: the numbers of their lines, int64.
-            find_missing: turns distinct values into the same with null where they spell a missing one.
             is_usual: for each shape of USUAL, whether such a text cannot spell a missing value.
         """
         self.counts["rows"] += len(cells)
@@ -106,11 +106,28 @@ class Evidence:
             self._add_masks(sampled)
         if self.levels is None:
             cells = self._take_usual(cells, is_usual)
-        if not len(cells):
+        if len(cells):
+            encoded = cells.dictionary_encode()
+            self._left.append((encoded.dictionary, np.bincount(encoded.indices.to_numpy())))
+
+    @property
+    def left_bytes(self) -> int:
+        """The size of the values that `see` kept."""
+        return sum(values.nbytes for values, _ in self._left)
+
+    def settle(self, find_missing: Callable[[pa.Array], pa.Array]) -> None:
+        """Count the cells that `see` kept: many at once, because a look costs much the same for few as for many.
+
+        Args:
+            find_missing: turns distinct values into the same with null where they spell a missing one.
+        """
+        if not self._left:
             return
-        encoded = cells.dictionary_encode()
+        encoded = pa.concat_arrays([values for values, _ in self._left]).dictionary_encode()
+        counts = np.concatenate([numbers for _, numbers in self._left])
+        self._left = []
         values = find_missing(encoded.dictionary)
-        numbers = np.bincount(encoded.indices.to_numpy(), minlength=len(values))
+        numbers = np.bincount(encoded.indices.to_numpy(), counts).astype(np.int64)  # float64: exact below 2**53
         if values.null_count:
             is_value = values.is_valid()
             values, numbers = values.filter(is_value), numbers[is_value.to_numpy(zero_copy_only=False)]

@@ -205,7 +205,10 @@ def evidence(*cells, batches=1):
     spellings = missing.SPELLINGS
     for part in np.array_split(np.arange(len(cells)), batches):
         column = texts(*(cells[place] for place in part))
-        found.see(column, part + 2, lambda values: missing.repair(values, spellings), without(spellings))
+        found.see(column, part + 2, without(spellings))
+        if not part.size or part[0] % 2 == 0:  # some batches are settled at once, some with the next
+            found.settle(lambda values: missing.repair(values, spellings))
+    found.settle(lambda values: missing.repair(values, spellings))
     return found
 
 
@@ -407,7 +410,8 @@ def test_every_usual_text_is_counted_under_the_same_shape_by_the_closer_look():
     cells += ["".join(random.choice(words, random.integers(1, 7))) for _ in range(6000)]
     cells += [f"{random.normal() * 10 ** random.integers(0, 6):.{random.integers(0, 7)}f}" for _ in range(2000)]
     quick, slow = Evidence(levels=None, words=None), Evidence(levels=None, words=None)
-    quick.see(texts(*cells), np.arange(len(cells)), lambda values: values, without(()))
+    quick.see(texts(*cells), np.arange(len(cells)), without(()))
+    quick.settle(lambda values: values)
     distinct = dict.fromkeys(cells)
     slow.add(texts(*distinct), np.array([cells.count(cell) for cell in distinct]))
     left_out = {"rows", "blanks", "sampled"}
