@@ -43,8 +43,11 @@ def levels(fields: list[Field], rows: np.ndarray, a: np.ndarray, b: np.ndarray) 
     for number, field in enumerate(fields):
         found[:, number] = kinds[field.kind](field, number, rows, a, b)
     texts = [number for number, field in enumerate(fields) if field.kind == "text" and "t" in field.parts]
+    left = {number: rows[f"h{number}"][a] for number in texts}
+    right = {number: rows[f"h{number}"][b] for number in texts}
     for one, other in combinations(texts, 2):
-        differ = np.flatnonzero(((found[:, one] - np.uint8(1)) < 3) & ((found[:, other] - np.uint8(1)) < 3))
+        crossed = np.flatnonzero((left[one] == right[other]) | (left[other] == right[one]))
+        differ = crossed[((found[crossed][:, [one, other]] - np.uint8(1)) < 3).all(axis=1)]
         swapped = differ[_are_swapped(one, other, rows, a[differ], b[differ])]
         found[swapped, one] = found[swapped, other] = EDITED
     return found
@@ -132,10 +135,15 @@ def _edited(number: int | tuple[int, int], rows: np.ndarray, a: np.ndarray, b: n
     level = np.full(len(a), OTHER, np.uint8)
     texts, others = rows[f"t{one}"], rows[f"t{other}"]
     x, y = rows[f"g{one}"][a], rows[f"g{other}"][b]
-    apart = (np.bitwise_count(x ^ y).astype(np.int64) + 1) // 2  # no fewer edits than that
+    apart = (np.bitwise_count(x ^ y) + np.uint8(1)) // np.uint8(2)  # no fewer edits than that
     longest = 2 * np.maximum(np.bitwise_count(x), np.bitwise_count(y))  # a guess: letters come twice
     close = np.flatnonzero((apart <= 1) | (apart <= (1 - FAR) * longest))
     left, right = texts[a[close]], others[b[close]]
+    if _is_ascii(left) and _is_ascii(right):  # elsewhere one edit may change more letters
+        lengths = np.strings.str_len(left), np.strings.str_len(right)
+        fewest = np.maximum(apart[close], np.abs(lengths[0] - lengths[1]))
+        near = fewest <= (1 - FAR) * np.maximum(*lengths)
+        close, left, right = close[near], left[near], right[near]
     similarity, distance = _similarity(left, right)
     held = np.select([similarity >= 0.8, similarity >= 0.65, similarity >= FAR], [5, 4, 2], OTHER)
     held[(distance == 1) & (similarity >= FAR)] = 6
@@ -167,8 +175,11 @@ def _similarity(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.nda
 def _decoded(texts: np.ndarray) -> list:
     """Return texts for rapidfuzz, which takes bytes as well: as letters only where there are others than ASCII."""
     held = texts.tolist()
-    is_ascii = not (texts.view(np.uint8) & 128).any() if texts.flags.c_contiguous else False
-    return held if is_ascii else [text.decode(errors="ignore") for text in held]
+    return held if _is_ascii(texts) else [text.decode(errors="ignore") for text in held]
+
+
+def _is_ascii(texts: np.ndarray) -> bool:
+    return bool(np.ascontiguousarray(texts).view(np.uint8).max(initial=0) < 128)
 
 
 def _cosine(number: int, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
