@@ -13,7 +13,7 @@ A column of one value and the id say nothing and are left out. An array is a gro
 whose names differ only by a number (p00..p63).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +32,7 @@ TEXT_BYTES = 32  # of a text, compared letter by letter
 WORDS = 32  # of a text, compared word by word: its rarest
 WORDY = 1.3  # words a cell, from which on they are compared, too
 LONG = 5.0  # words a cell, from which on only they are
+TOGETHER = 1 << 16  # rows that are read at once
 RARE = 8  # steps of a word's rarity for each halving of its frequency
 HASH = 0xFFFFFFFF  # the bits of a word's hash
 
@@ -216,12 +217,16 @@ def _cells(table: Table, group: list[str], low: float, wide: float) -> np.ndarra
 def _mean_words(table: Table, names: list[str], comm: MPI.Intracomm) -> dict[str, float]:
     """Collective. Return how many words the cells of each column have in the mean."""
     told = np.zeros((2, len(names)), np.int64)
-    for batch in table.select(names).batches() if names else ():
+    for batch in _regrouped(table.select(names)) if names else ():
         for number, name in enumerate(names):
-            words = np.asarray(pc.fill_null(pc.count_substring_regex(to_text(batch.column(name)), r"[\pL\pN]+"), 0))
+            words = np.asarray(pc.fill_null(_each_once(_count_words, to_text(batch.column(name))), 0))
             told[:, number] += (words > 0).sum(), words.sum()
     comm.Allreduce(MPI.IN_PLACE, told, op=MPI.SUM)
     return dict(zip(names, (told[1] / np.maximum(told[0], 1)).tolist(), strict=True))
+
+
+def _count_words(text: pa.Array) -> pa.Array:
+    return pc.count_substring_regex(text, r"[\pL\pN]+")
 
 
 def _column(
@@ -239,19 +244,21 @@ def _column(
     )
     made: dict[str, list[np.ndarray]] = {}
     row = 0
-    for batch in table.select(names).batches():
+    for batch in _regrouped(table.select(names)):
         text = _joined_text(batch)
-        found = {"h": hash_text(text)}
+        coded = text.dictionary_encode(null_encoding="encode")
+        values, places = coded.dictionary, np.asarray(coded.indices)
+        found = {"h": hash_text(values)[places]}
         if is_a != "text":
             found["v"] = to_floats(batch.column(0))
         if words < LONG:
-            found["g"], found["t"] = _letters(text), _fixed(text)
+            found["g"], found["t"] = _letters(values)[places], _fixed(values)[places]
         if is_a == "text" and words < LONG:
-            found["s"] = (hash_text(_each_once(_sound, text)) >> np.uint64(32)).astype(np.uint32)
+            found["s"] = (hash_text(_sound(values)) >> np.uint64(32)).astype(np.uint32)[places]
         if words >= WORDY:
             found["w"] = _word_hashes(text, _joined_text(batch, solid=True), row)
-        for part, values in found.items():
-            made.setdefault(part, []).append(values)
+        for part, cells in found.items():
+            made.setdefault(part, []).append(cells)
         row += batch.num_rows
     hashes = np.concatenate([np.empty(0, np.uint64), *made.pop("h", [])])
     held, _ = frequencies(hashes, comm)
@@ -277,6 +284,18 @@ def _column(
     if is_a == "text" and words < LONG:
         parts["s"] = np.concatenate([np.empty(0, np.uint32), *made.pop("s", [])])
     return Field(names[0], tuple(names), is_a, "".join(parts), agrees=same / (cells * (cells - 1))), parts
+
+
+def _regrouped(table: Table) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in batches of about `TOGETHER` rows: the more, the more often a value is there that comes again."""
+    held: list[pa.RecordBatch] = []
+    for batch in table.batches():
+        held.append(batch)
+        if sum(part.num_rows for part in held) >= TOGETHER:
+            yield pa.concat_batches(held)
+            held = []
+    if held:
+        yield pa.concat_batches(held)
 
 
 def _joined_text(batch: pa.RecordBatch, solid: bool = False) -> pa.Array:
@@ -330,9 +349,7 @@ def _word_hashes(text: pa.Array, solid: pa.Array, start: int) -> np.ndarray:
     (pslx350h as pslx3).
     """
     pieces = []
-    codes = pc.if_else(pc.match_substring_regex(text, "[0-9]"), text, "")
-    beginnings = pc.replace_substring_regex(codes, r"\b([a-z]*[0-9][a-z0-9]{0,9}|[a-z0-9]{5})[a-z0-9]*\b", r"\1")
-    for words, seed in ((text, 0), (beginnings, 1), (solid, 0)):
+    for words, seed in ((text, 0), (_each_once(_beginnings, text), 1), (solid, 0)):
         split = pc.split_pattern(pc.fill_null(words, ""), " ")
         rows = np.repeat(np.arange(len(text)), np.asarray(pc.list_value_length(split)).astype(np.int64))
         flat = split.flatten()
@@ -342,6 +359,11 @@ def _word_hashes(text: pa.Array, solid: pa.Array, start: int) -> np.ndarray:
         hashes = (hash_text(flat) >> np.uint64(32)).astype(np.int64) ^ seed
         pieces.append((rows[kept] + start) << 32 | hashes[kept])
     return np.unique(np.concatenate(pieces))
+
+
+def _beginnings(text: pa.Array) -> pa.Array:
+    codes = pc.if_else(pc.match_substring_regex(text, "[0-9]"), text, "")
+    return pc.replace_substring_regex(codes, r"\b([a-z]*[0-9][a-z0-9]{0,9}|[a-z0-9]{5})[a-z0-9]*\b", r"\1")
 
 
 def _words(both: np.ndarray, here: int, total: int, comm: MPI.Intracomm) -> dict[str, np.ndarray]:
