@@ -31,7 +31,7 @@ from itertools import combinations
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.fields import MISSING, RARE, Field, Records
+from hvdedge.fields import MISSING, RARE, Field, Records, Rows
 from hvdedge.hashes import mix
 from hvdedge.parallel import allgather_rows, counts, exchange_runs
 
@@ -69,7 +69,7 @@ class Pass:
 class Batch:
     """Pairs to compare: `rows[a]` and `rows[b]`, whose global numbers are `numbers[a]` and `numbers[b]`."""
 
-    rows: np.ndarray
+    rows: Rows
     numbers: np.ndarray
     a: np.ndarray
     b: np.ndarray
@@ -250,7 +250,7 @@ class Blocking:
         if one.kind == "columns" and complete:
             self._done.append(one)
 
-    def _seen(self, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def _seen(self, rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return which pairs a pass before this one has given."""
         equal: dict[str, np.ndarray] = {}
         seen = np.zeros(len(a), bool)
@@ -352,7 +352,7 @@ def _minhash(texts: list[np.ndarray], turn: int) -> np.ndarray:
     return keys
 
 
-def _projection(rows: dict[str, np.ndarray], fields: list[Field], random: np.random.Generator) -> np.ndarray:
+def _projection(rows: Rows, fields: list[Field], random: np.random.Generator) -> np.ndarray:
     """Return a number for each record that is near for records whose drawn cells are near."""
     total = np.full(len(rows["file"]), 2**62, np.int64)
     cells = [(n, place) for n, one in enumerate(fields) if one.kind == "array" for place in range(len(one.columns))]

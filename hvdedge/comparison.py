@@ -24,7 +24,7 @@ from itertools import combinations
 
 import numpy as np
 
-from hvdedge.fields import MISSING, Field
+from hvdedge.fields import MISSING, Field, Rows
 
 UNKNOWN, OTHER, EDITED, EQUAL = 0, 1, 6, 15
 LEVELS = 16
@@ -34,7 +34,7 @@ WORD_LEVELS = (0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.7
 NUMBER_LEVELS = (0.2, 0.05, 0.01)
 
 
-def levels(fields: list[Field], rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def levels(fields: list[Field], rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return for the pairs of records `rows[a]` and `rows[b]` the level of each field: uint8 (pairs, fields)."""
     found = np.zeros((len(a), len(fields)), np.uint8)
     kinds = {
@@ -63,7 +63,7 @@ def is_long(field: Field) -> bool:
     return "w" in field.parts and "t" not in field.parts
 
 
-def closeness(fields: list[Field], rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def closeness(fields: list[Field], rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the mean cosine of the pairs' long texts, 0 to 1, which orders pairs of the same levels; float32."""
     long = [number for number, field in enumerate(fields) if is_long(field)]
     total = np.zeros(len(a))
@@ -72,7 +72,7 @@ def closeness(fields: list[Field], rows: np.ndarray, a: np.ndarray, b: np.ndarra
     return (total / max(len(long), 1)).astype(np.float32)
 
 
-def similarities(fields: list[Field], rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def similarities(fields: list[Field], rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return how alike the pairs are in each field, 0 to 1, NaN where a cell is missing: float64 (pairs, fields)."""
     found = np.empty((len(a), len(fields)))
     for number, field in enumerate(fields):
@@ -94,7 +94,7 @@ def similarities(fields: list[Field], rows: np.ndarray, a: np.ndarray, b: np.nda
     return found
 
 
-def _known(number: int, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _known(number: int, rows: Rows, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the level of each pair as far as hashes tell, and the places of those that differ."""
     x, y = rows[f"h{number}"][a], rows[f"h{number}"][b]
     level = np.where(x == y, EQUAL, OTHER).astype(np.uint8)
@@ -102,7 +102,7 @@ def _known(number: int, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple
     return level, np.flatnonzero(level == OTHER)
 
 
-def _text_levels(field: Field, number: int, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _text_levels(field: Field, number: int, rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     level, differ = _known(number, rows, a, b)
     if "w" in field.parts:
         cosine = _cosine(number, rows, a[differ], b[differ])
@@ -117,7 +117,7 @@ def _text_levels(field: Field, number: int, rows: np.ndarray, a: np.ndarray, b: 
     return level
 
 
-def _are_swapped(one: int, other: int, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _are_swapped(one: int, other: int, rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return whether one cell of each pair is that of the other column on the other side, and the reverse nearly so."""
     here, there = rows[f"h{one}"], rows[f"h{other}"]
     first, second = here[a] == there[b], there[a] == here[b]
@@ -129,7 +129,7 @@ def _are_swapped(one: int, other: int, rows: np.ndarray, a: np.ndarray, b: np.nd
     return found
 
 
-def _edited(number: int | tuple[int, int], rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _edited(number: int | tuple[int, int], rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the level of texts that differ, by their letters; two numbers for a column on each side."""
     one, other = (number, number) if isinstance(number, int) else number
     level = np.full(len(a), OTHER, np.uint8)
@@ -182,7 +182,7 @@ def _is_ascii(texts: np.ndarray) -> bool:
     return bool(np.ascontiguousarray(texts).view(np.uint8).max(initial=0) < 128)
 
 
-def _cosine(number: int, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _cosine(number: int, rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the cosine of the texts' words, each weighted by its rarity."""
     found = np.empty(len(a))
     words, rarity, length = (rows[f"{part}{number}"] for part in "win")
@@ -200,7 +200,7 @@ def _cosine(number: int, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.n
     return found
 
 
-def _number_levels(field: Field, number: int, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _number_levels(field: Field, number: int, rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     level, differ = _known(number, rows, a, b)
     if "t" in field.parts:
         level[differ] = np.where((edited := _edited(number, rows, a[differ], b[differ])) == 6, 6, OTHER)
@@ -213,7 +213,7 @@ def _number_levels(field: Field, number: int, rows: np.ndarray, a: np.ndarray, b
     return level
 
 
-def _date_levels(field: Field, number: int, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _date_levels(field: Field, number: int, rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     level, differ = _known(number, rows, a, b)
     if not len(differ):
         return level
@@ -230,7 +230,7 @@ def _date_levels(field: Field, number: int, rows: np.ndarray, a: np.ndarray, b: 
     return level
 
 
-def _array_levels(field: Field, number: int, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _array_levels(field: Field, number: int, rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     alike = _ruzicka(rows[f"p{number}"], a, b)
     level = OTHER + np.searchsorted(ARRAY_LEVELS, alike, side="right")
     return np.where(np.isnan(alike), UNKNOWN, level).astype(np.uint8)

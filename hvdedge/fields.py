@@ -1,4 +1,4 @@
-"""Records ready to be compared: each column of a table as a few fields of fixed width, one NumPy record a row.
+"""Records ready to be compared: each column of a table as a few parts of fixed width, one NumPy record a row.
 
     text       h hash of the normalised text, f its frequency, t its first bytes, g its letters, s hash of its sound
     number     the same of its digits, and v its value
@@ -6,8 +6,8 @@
     words      w hashes of a text's rarest words and i how rare these are, n its length as a vector (TF-IDF)
     array      p its cells, 0 to STEPS from the smallest to the greatest of all, MISSING
 
-So a record travels between ranks as one block of bytes, and pairs of records are compared column by column. Hashes and
-frequencies are whole numbers that do not depend on the ranks.
+The parts of a field travel between ranks as one block of bytes, and pairs of records are compared column by column.
+Hashes and frequencies are whole numbers that do not depend on the ranks.
 
 A column of one value and the id say nothing and are left out. An array is a group of at least 8 columns of numbers
 whose names differ only by a number (p00..p63).
@@ -35,6 +35,8 @@ LONG = 5.0  # words a cell, from which on only they are
 TOGETHER = 1 << 16  # rows that are read at once
 RARE = 8  # steps of a word's rarity for each halving of its frequency
 HASH = 0xFFFFFFFF  # the bits of a word's hash
+
+Rows = dict[str, np.ndarray]  # the parts of some records by name, as h3 for the hash of field 3: (records, ...)
 
 
 @dataclass(frozen=True)
@@ -70,32 +72,33 @@ class Records:
 
     Attributes:
         fields: what they are made of.
-        cells: the parts of each field, `part + its number`, and `file`, a number for the source: (rows here, ...).
+        packed: `file`, a number for the source, and the parts of each field, `part + its number`: one array of NumPy
+            records each, (rows here,), so that what belongs together is taken together.
         here, total: the number of records on this rank and on all.
     """
 
     fields: list[Field]
-    cells: dict[str, np.ndarray]
+    packed: list[np.ndarray]
     here: int
     total: int
 
-    def fetch(self, numbers: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
-        """Collective. Return the records with global `numbers`, wherever they are, as one NumPy record each."""
-        dtype = np.dtype([(name, part.dtype, part.shape[1:]) for name, part in self.cells.items()])
+    @property
+    def cells(self) -> Rows:
+        """The parts by name, (rows here, ...)."""
+        return _parts(self.packed)
+
+    def fetch(self, numbers: np.ndarray, comm: MPI.Intracomm) -> Rows:
+        """Collective. Return the parts of the records with global `numbers`, wherever they are."""
         starts = np.concatenate([[0], np.cumsum(counts(self.here, comm))])
         order = np.argsort(numbers, kind="stable")
         sizes = np.diff(np.searchsorted(numbers[order], starts))
         asked, sizes = exchange_runs(numbers[order], sizes, comm)
-        answers = np.empty(len(asked), dtype)
         asked -= starts[comm.rank]
-        for name, part in self.cells.items():
-            answers[name] = part[asked]
-        found, _ = exchange_runs(answers, sizes, comm)
-        if (order[1:] > order[:-1]).all():
-            return found
-        result = np.empty_like(found)
-        result[order] = found
-        return result
+        found = [exchange_runs(part.take(asked), sizes, comm)[0] for part in self.packed]
+        if (order[1:] < order[:-1]).any():
+            back = np.argsort(order)
+            found = [part.take(back) for part in found]
+        return _parts(found)
 
 
 def read(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> Records:
@@ -104,7 +107,7 @@ def read(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> Records:
     total = int(counts(table.num_rows, comm).sum())
     numeric = of_kind(table, ("boolean", *NUMBERS, *CLOCKS), names)
     lowest, highest = _ranges(table, numeric, comm)
-    fields, made = [], []
+    fields, packed = [], [_packed({"file": _files(table, comm)})]
     grouped = set()
     for group in _groups(
         [name for name in numeric if kind(table.schema.field(name).type) in NUMBERS], numeric, lowest, highest
@@ -112,7 +115,7 @@ def read(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> Records:
         chosen = [numeric.index(name) for name in group]
         low, high = lowest[chosen].min(), highest[chosen].max()
         fields.append(Field(group[0], tuple(group), "array", "p", low, high - low))
-        made.append({"p": _cells(table, group, low, high - low)})
+        packed.append(_packed({f"p{len(fields) - 1}": _cells(table, group, low, high - low)}))
         grouped |= set(group)
     single = [name for name in names if name not in grouped and kind(table.schema.field(name).type) != "array"]
     words = _mean_words(table, of_kind(table, TEXTS, single), comm)
@@ -123,13 +126,23 @@ def read(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> Records:
             if columns[0] in numeric:
                 place = numeric.index(columns[0])
                 found = replace(found, low=lowest[place], wide=highest[place] - lowest[place])
+            packed.append(_packed({f"{part}{len(fields)}": cells for part, cells in parts.items()}))
             fields.append(found)
-            made.append(parts)
-    cells = {"file": _files(table, comm)}
-    for number, parts in enumerate(made):
-        cells |= {f"{part}{number}": values for part, values in parts.items()}
     pa.default_memory_pool().release_unused()
-    return Records(fields, cells, table.num_rows, total)
+    return Records(fields, packed, table.num_rows, total)
+
+
+def _packed(parts: dict[str, np.ndarray]) -> np.ndarray:
+    """Return columns, (rows, ...), as one NumPy record a row."""
+    dtype = [(name, part.dtype, part.shape[1:]) for name, part in parts.items()]
+    packed = np.empty(len(next(iter(parts.values()))), dtype)
+    for name, part in parts.items():
+        packed[name] = part
+    return packed
+
+
+def _parts(packed: list[np.ndarray]) -> Rows:
+    return {name: part[name] for part in packed for name in part.dtype.names or ()}
 
 
 def _at_hand(table: Table, names: list[str]) -> Table:
@@ -287,7 +300,7 @@ def _column(
 
 
 def _regrouped(table: Table) -> Iterator[pa.RecordBatch]:
-    """Yield the rows in batches of about `TOGETHER` rows: the more, the more often a value is there that comes again."""
+    """Yield the rows in batches of about `TOGETHER` rows, among which more are alike than among fewer."""
     held: list[pa.RecordBatch] = []
     for batch in table.batches():
         held.append(batch)

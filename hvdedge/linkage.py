@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.fields import Records
+from hvdedge.fields import Records, Rows
 from hvdedge.hashes import mix
 from hvdedge.parallel import counts, exchange_runs, fetch_rows, send_rows
 
@@ -23,7 +23,7 @@ COMPARED = 40  # members of a cluster that are all compared with each other; of 
 INSIDE = 0.2  # share of clusters with two matching records of one file, up to which a link is one to one
 ROUND_PAIRS = 1 << 15
 PAIR = np.dtype([("cluster", np.int64), ("a", np.int64), ("b", np.int64), ("score", np.float64)])
-Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Score = Callable[[Rows, np.ndarray, np.ndarray], np.ndarray]
 
 
 def components(a: np.ndarray, b: np.ndarray, here: int, comm: MPI.Intracomm) -> np.ndarray:

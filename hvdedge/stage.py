@@ -46,7 +46,7 @@ from hvdedge.tables import Table, part_path, read_parts
 from hvdedge.workspace import CHANGES, QUARANTINE, Scratch, Source, Workspace
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-GIVEN_BACK_BYTES = 1 << 22  # above the buffers of a block, which come again and again: fresh pages cost more than the work
+GIVEN_BACK_BYTES = 1 << 22  # above the buffers of a block: fresh pages for each cost more than its work
 PROGRESS_SECONDS = 0.2  # between two progress events of a rank
 SAME_WORD_SECONDS = 0.3  # what other ranks leave the root to tell of wrong input
 LAST_WORD_SECONDS = 1.0  # what the ranks wait for the one that tells of an error that all of them know

@@ -25,7 +25,7 @@ from hvdedge.blocking import Batch, Blocking
 from hvdedge.columns import matching, shown, to_text
 from hvdedge.comparison import closeness, is_long, levels, similarities
 from hvdedge.errors import InputError
-from hvdedge.fields import Records
+from hvdedge.fields import Records, Rows
 from hvdedge.hashes import mix, row_keys
 from hvdedge.linkage import clusters, components, copies, stand_out
 from hvdedge.merging import merge as merge_rows
@@ -160,7 +160,7 @@ class _Alike:
     def learn(self, pairs: np.ndarray, labelled: known_truth.Same | None) -> None:
         """Do nothing: the threshold is given."""
 
-    def score(self, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def score(self, rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         total, weight = np.zeros(len(a)), np.zeros(len(a))
         alike = similarities(self.fields, rows, a, b)
         for number, field in enumerate(self.fields):
@@ -218,7 +218,7 @@ class _Learned:
         patterns, held = fellegi_sunter.count_patterns(pairs["levels"], self.comm)
         self.model = fellegi_sunter.learn(self.model, patterns, held, self.pairs, learn_m=labelled is None)
 
-    def score(self, rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def score(self, rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         found = levels(self.records.fields, rows, a, b)
         close = closeness(self.records.fields, rows, a, b)
         return self.model.odds(found, self._often(rows, a)) + close - self.needed
@@ -236,7 +236,7 @@ class _Learned:
             scores += np.where(best, ALONE + self.needed, 0.0)
         return scores
 
-    def _often(self, rows: np.ndarray, a: np.ndarray) -> np.ndarray:
+    def _often(self, rows: Rows, a: np.ndarray) -> np.ndarray:
         found = np.zeros((len(a), len(self.records.fields)), np.uint8)
         for number, field in enumerate(self.records.fields):
             if "f" in field.parts:
