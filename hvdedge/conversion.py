@@ -49,6 +49,7 @@ GROUPED = {  # decimal mark -> the mark between thousands, and numbers with and 
     ".": (",", r"^-?(\d{1,18}|[1-9]\d{0,2}(,\d{3})+)"),
     ",": (".", r"^-?(\d{1,18}|[1-9]\d{0,2}(\.\d{3})+)"),
 }
+MOST_KNOWN = 4096  # texts of a column that are kept with what they mean
 DIGIT = re.compile(r"\d")
 TOO_FAR = r"[eE]\+?\d{3,}$"
 
@@ -65,6 +66,7 @@ class Plan:
         formats: whether text is brought into one form.
         variants: spelling of a category -> the one that it gets.
         pattern: what the column's texts look like, see structure/patterns.py.
+        known: place of a file -> unusual texts that were read before, their values and rules.
     """
 
     type: ColumnType | None
@@ -74,6 +76,7 @@ class Plan:
     formats: bool = True
     variants: Mapping[str, str] = field(default_factory=dict)
     pattern: str = ""
+    known: dict[int, tuple[pa.Array, pa.Array, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -102,7 +105,7 @@ def convert(text: pa.Array, plan: Plan, order: int) -> tuple[pa.Array, np.ndarra
         return text, None if lost is None else (lost * SHORT_ROW).astype(np.int8)
     form, name = plan.type.formats[order], plan.type.name
     if name in USUAL:
-        found, rules = _measured(text, plan, name, form)
+        found, rules = _measured(text, plan, name, form, order)
     elif name == "boolean" or name == "category":
         found, rules = _by_distinct(text, plan, name, form)
     else:
@@ -113,7 +116,9 @@ def convert(text: pa.Array, plan: Plan, order: int) -> tuple[pa.Array, np.ndarra
     return found, rules if rules is not None and rules.any() else None
 
 
-def _measured(text: pa.Array, plan: Plan, name: str, form: FileFormat) -> tuple[pa.Array, np.ndarray | None]:
+def _measured(
+    text: pa.Array, plan: Plan, name: str, form: FileFormat, order: int
+) -> tuple[pa.Array, np.ndarray | None]:
     """Return numbers, days or times."""
     found, rules = None, None
     if form.is_clean and not text.null_count:
@@ -126,7 +131,7 @@ def _measured(text: pa.Array, plan: Plan, name: str, form: FileFormat) -> tuple[
         rest = np.flatnonzero(pc.and_(text.is_valid(), pc.invert(usual)))
         if len(rest):
             encoded = text.take(pa.array(rest)).dictionary_encode()
-            read, rule = _read(encoded.dictionary, plan, name, form)
+            read, rule = _read_once(encoded.dictionary, plan, name, form, order)
             places = encoded.indices.to_numpy()
             rules = np.zeros(len(text), np.int8)
             rules[rest] = rule[places]
@@ -189,6 +194,20 @@ def _year_first(texts: pa.Array, day_first: bool) -> pa.Array:
     found = pa.Array.from_buffers(pa.string(), len(known), [None, pa.py_buffer(offsets), pa.py_buffer(turned)])
     places = np.cumsum(texts.is_valid().to_numpy(zero_copy_only=False)) - 1
     return found.take(pa.array(places, mask=texts.is_null().to_numpy(zero_copy_only=False)))
+
+
+def _read_once(raw: pa.Array, plan: Plan, name: str, form: FileFormat, order: int) -> tuple[pa.Array, np.ndarray]:
+    """Return distinct texts as `_read` does, which takes as long for a few as for hundreds, and the same come again."""
+    texts, values, rules = plan.known.get(order) or (raw.slice(0, 0), pa.nulls(0, TYPES[name]), np.zeros(0, np.int8))
+    new = raw.filter(pc.invert(pc.is_in(raw, value_set=texts)))
+    if len(new):
+        read, rule = _read(new, plan, name, form)
+        texts, values = pa.concat_arrays([texts, new]), pa.concat_arrays([values, read])
+        rules = np.concatenate([rules, rule])
+        if len(texts) <= MOST_KNOWN:
+            plan.known[order] = texts, values, rules
+    places = pc.index_in(raw, value_set=texts)
+    return values.take(places), rules[np.asarray(places)]
 
 
 def _read(raw: pa.Array, plan: Plan, name: str, form: FileFormat) -> tuple[pa.Array, np.ndarray]:
