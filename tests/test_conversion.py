@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hvdedge import conversion
 from hvdedge.conversion import RULES, Plan, convert
 from hvdedge.structure import dates, missing, numbers
 from hvdedge.structure.types import ColumnType, FileFormat
@@ -40,6 +41,16 @@ def test_each_way_to_be_no_number_has_its_rule():
     found, rules = converted(cells, plan("float", sentinels=(99.0,)))
     assert found == [1.5, 1234.5, *[None] * 8]
     assert rules == ["", "number", "missing", "", "", *["not_finite"] * 2, "type", "short_row", "sentinel"]
+
+
+@pytest.mark.parametrize("most", [0, 3, 4096])
+def test_unusual_texts_mean_the_same_when_they_come_again(most, monkeypatch):
+    monkeypatch.setattr(conversion, "MOST_KNOWN", most)
+    cells = ["1.5", "1,234.5", "NA", "x", "inf", "7 kg", "1,234.5", "-", "8 kg", "NA", "x", "2.5", "1e400", "7 kg"]
+    again = plan("float")
+    parts = [converted(cells[n : n + 3], again) for n in range(0, len(cells), 3)]
+    whole = converted(cells, plan("float"))
+    assert [sum(part, []) for part in zip(*parts, strict=True)] == [*whole]
 
 
 def test_a_form_that_is_the_files_own_is_no_change():

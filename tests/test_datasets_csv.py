@@ -7,12 +7,14 @@ import gzip
 import io
 import os
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hvdedge import methods
+from hvdedge.datasets import csv as csv_
 from hvdedge.datasets.csv import read
 from hvdedge.errors import InputError, RankError
 from hvdedge.workspace import Source
@@ -47,6 +49,14 @@ def logged(workspace):
 
 def quarantined(workspace):
     return [tuple(row.values()) for batch in workspace.quarantine for row in batch.to_pylist()]
+
+
+@given(st.lists(st.booleans(), max_size=30))
+def test_repaired_rows_are_put_in_their_places(is_repaired):
+    lines = np.arange(len(is_repaired)) * 2
+    repaired = np.array(is_repaired, bool)
+    parts = [pa.record_batch({"_line": lines[chosen]}) for chosen in (~repaired, repaired)]
+    assert csv_._in_order(*parts)["_line"].to_pylist() == lines.tolist()
 
 
 PRICE = {"type": "float", "missing": 1, "changed": 1}

@@ -383,6 +383,35 @@ def test_levels_are_those_of_the_table_in_the_docstring(name, left, right, level
     assert comparison.levels(records.fields, rows, np.array([0]), np.array([1])).tolist() == [[level]]
 
 
+@IN_A_TEST
+@given(texts=st.lists(st.text("abcdefé中", min_size=1, max_size=12), min_size=4, max_size=8, unique=True))
+def test_texts_are_compared_alike_in_any_company(texts, comm, workspace):
+    """What is left out for its letters or length depends on the pair alone, and no near text is left out."""
+    records = fields.read(table_of(workspace, c=texts), ["c"], comm)
+    rows = records.fetch(np.arange(len(texts)), comm)
+    left, right = np.array([*itertools.combinations(range(len(texts)), 2)]).T
+    together = comparison.levels(records.fields, rows, left, right)[:, 0].tolist()
+    alone = [comparison.levels(records.fields, rows, left[n : n + 1], right[n : n + 1])[0, 0] for n in range(len(left))]
+    assert together == alone
+    for a, b, level in zip(left.tolist(), right.tolist(), together, strict=True):
+        one, other = texts[a], texts[b]
+        if (one + other).isascii() and max(map(one.count, one)) < 3 > max(map(other.count, other)):
+            assert level > 1 or OSA.distance(one, other) > max(len(one), len(other)) / 2
+
+
+def test_records_are_the_same_however_many_rows_are_read_at_once(comm, workspace, monkeypatch):
+    draw = np.random.default_rng(0)
+    words = np.array(["Anna", "ANNA ", "Otto-Karl", "Straße 7", "7 b", None], object)
+    columns = {name: words[draw.integers(0, 6, 40)].tolist() for name in ("one", "two")}
+    table = table_of(workspace, 7, **columns, street=[f"Long Road {n % 9} flat {n}" for n in range(40)])
+    whole = fields.read(table, ["one", "two", "street"], comm)
+    monkeypatch.setattr(fields, "TOGETHER", 1)
+    parts = fields.read(table, ["one", "two", "street"], comm)
+    assert parts.fields == whole.fields and parts.cells.keys() == whole.cells.keys()
+    for name, cells in whole.cells.items():
+        assert parts.cells[name].tobytes() == cells.tobytes()
+
+
 def test_cells_that_were_swapped_are_seen_also_with_an_error(comm, workspace):
     table = table_of(workspace, given=["anna", "berger", "x", "yy"], last=["berger", "ana", "zz", "ww"])
     records = fields.read(table, ["given", "last"], comm)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hvdedge import text_files
 from hvdedge.contents import Content
 from hvdedge.delimited import Dialect, read_records
-from hvdedge.record_blocks import Blocks, find_start, line_ends
+from hvdedge.record_blocks import TRIES, Blocks, even_end, find_start, line_ends
 from hvdedge.structure import encoding
 from hvdedge.text_files import Piece, TextFile, open_all
 
@@ -118,6 +118,15 @@ def test_line_ends_of_all_kinds_are_found(data, ends):
     assert encoding.survey([data]).lines == len(ends)
     for cut in range(len(data)):
         assert encoding.survey([data[:cut], data[cut:]]).lines == len(ends)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text('a"\n', max_size=60), st.sampled_from(["\n", "\r\n"]), st.integers(0, 2 * TRIES))
+def test_the_last_line_end_outside_quotes_is_found_from_behind(text, line_end, inside):
+    """However many line ends stand behind it in a cell that stays open."""
+    data = (text.replace("\n", line_end) + '"' * bool(inside) + line_end * inside).encode()
+    ends = [n + 1 for n, byte in enumerate(data) if byte == ord("\n") and data[:n].count(b'"') % 2 == 0]
+    assert even_end(data, Dialect(",", '"', '"')) == max(ends, default=0)
 
 
 def test_small_files_are_not_split_and_every_byte_has_one_rank():

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hvdedge import text_files
 from hvdedge.errors import InputError
@@ -61,6 +63,19 @@ def test_nuls_inner_marks_and_line_ends_written_twice_are_no_text(tmp_path, comm
     file, read = opened(tmp_path, comm, b"\xef\xbb\xbfa,b\n1,\xef\xbb\xbf2\n3,\x004\n" + b"\0" * 50)
     assert read == "a,b\n1,2\n3,4\n" and (file.survey.nuls, file.survey.marks) == (51, 2)
     assert opened(tmp_path, comm, b"a,b\r\r\n1,2\r\r\n")[1] == "a,b\r\n1,2\r\n"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(st.text("aä€😀\t\n\x01\x1b\x7f\0\ufeff").map(str.encode), st.binary()))
+def test_bytes_are_counted_as_python_counts_them(data):
+    found = encoding.survey([data])
+    text = data.decode("utf-8", "surrogateescape")
+    broken = sum("\udc80" <= sign <= "\udcff" for sign in text)
+    controls = set(range(1, 32)) - set(b"\t\n\v\f\r\x1b") | {127}
+    assert (found.size, found.broken, found.nuls) == (len(data), broken, data.count(0))
+    assert found.controls == sum(byte in controls for byte in data)
+    assert found.windows == sum(0x80 <= byte < 0xA0 for byte in data)
+    assert found.wide == sum(ord(sign) > 127 for sign in text) - broken
 
 
 def test_surveys_of_parts_add_up_wherever_the_file_is_cut():
