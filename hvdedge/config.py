@@ -2,7 +2,7 @@
 
 A stage's section holds the stage's own settings (SETTINGS), the names of its methods (CHOICES: `model = "cnn"`) and
 these methods' options beside them. Stages that run several methods (LISTS) have a sub-section for each
-(`[extract.pca]`), run in the order in which they stand.
+(`[extract.pca]`), of whichever of their kinds, run in the order in which they stand.
 """
 
 import os
@@ -29,7 +29,12 @@ CHOICES = {
     "extract": {"extractor": "features"},
     "train": {"model": "models", "strategy": "strategies"},
 }
-LISTS = {"clean": "cleaning", "profile": "profiling", "extract": "reduction", "compress": "compression"}
+LISTS: dict[str, tuple[str, ...]] = {
+    "clean": ("cleaning",),
+    "profile": ("profiling",),
+    "extract": ("reduction", "selection"),
+    "compress": ("compression",),
+}
 DEFAULTS = {"extractor": "image", "strategy": "ring_allreduce"}
 ALWAYS = {"profile": ("statistics",)}
 IN_RUN = "{run}/"  # begins a path in the run's folder, which only its stages know
@@ -298,7 +303,7 @@ class _Reading:
         given_names = [name for name, value in rest.items() if stage not in CHOICES or isinstance(value, dict)]
         for name in [*(name for name in ALWAYS.get(stage, ()) if name not in rest), *given_names]:
             given, where = rest.pop(name, {}), f"{stage}.{name}"
-            method = methods.find(LISTS[stage], name, f"{self.path}: {where}")
+            method = methods.find_among(LISTS[stage], name, f"{self.path}: {where}")
             if not isinstance(given, dict):
                 raise InputError(f"{self.path}: {where}: received {given!r}, allowed: a section [{where}]")
             found.append(Chosen(method, self._values(where, given, method.options, method.options)))

@@ -24,6 +24,7 @@ FUNCTIONS = {
     "profiling": "profile",
     "features": "extract",
     "reduction": "reduce",
+    "selection": "select",
     "models": "build",
     "strategies": "train",
     "compression": "compress",
@@ -32,7 +33,7 @@ FUNCTIONS = {
 _TYPES = {
     **{
         name: getattr(options, name)
-        for name in ("Count", "Natural", "Positive", "NonNegative", "Share", "Fraction", "Between")
+        for name in ("Count", "Natural", "Positive", "NonNegative", "Share", "Fraction", "Between", "Portion")
     },
     **{"Path": options.Path, "Literal": Literal, "bool": bool, "int": int, "float": float, "str": str, "tuple": tuple},
 }
@@ -72,9 +73,19 @@ def find(kind: str, name: str, where: str) -> Method:
     Raises:
         InputError: where there is none of this name; offers the nearest.
     """
-    if name not in names(kind):
-        raise InputError(unknown(where, name, names(kind)))
-    return _parse(kind, name)
+    return find_among((kind,), name, where)
+
+
+def find_among(kinds: Iterable[str], name: str, where: str) -> Method:
+    """Return a method by its name, which is that of one file in all the folders `kinds`.
+
+    Raises:
+        InputError: where there is none of this name; offers the nearest.
+    """
+    kind_of = {known: kind for kind in kinds for known in names(kind)}
+    if name not in kind_of:
+        raise InputError(unknown(where, name, kind_of))
+    return _parse(kind_of[name], name)
 
 
 def unknown(where: str, received: object, allowed: Iterable[str]) -> str:

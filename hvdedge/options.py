@@ -30,6 +30,9 @@ Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Between = Annotated[float, Meta(gt=0, lt=1)]
 """A part of a whole that is neither nothing nor all."""
 
+Portion = Annotated[float, Meta(gt=0, le=1)]
+"""A part of a whole that may be all of it and is not nothing."""
+
 Path = Annotated[str, Meta(description="path")]
 """A file or folder: looked up beside the TOML, then under $HVDEDGE_DATA; `{run}/...` is in the run's folder."""
 

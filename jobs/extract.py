@@ -72,15 +72,18 @@ def _column(stage: Stage, table: Table, option: str, name: str) -> pa.ChunkedArr
 def _extract(stage: Stage, table: Table, variant: str) -> dict:
     """Collective. Write the features into the run's folder `variant`; return the metrics."""
     features = stage.method("extractor")(table, stage.comm)
-    reductions = {}
-    for reduction, reduce in stage.methods():
+    kinds = {chosen.name: chosen.method.kind for chosen in stage.section.methods}
+    found: dict[str, dict] = {"reduction": {}, "selection": {}}
+    for name, method in stage.methods():
         began = time.perf_counter()
-        features = reduce(features, stage.comm)
-        reductions[reduction] = features.facts | {"seconds": time.perf_counter() - began}
-    name = str(part_path(pathlib.Path(f"{variant}features"), stage.comm.rank, ".h5"))
-    with agree(stage.comm), stage.output(name) as path:
+        features = method(features, stage.comm)
+        found[kinds[name]][name] = features.facts | {"seconds": time.perf_counter() - began}
+        if "adapted" in features.facts:
+            stage.note(what="adapted", method=name, action=features.facts["adapted"])
+    part = str(part_path(pathlib.Path(f"{variant}features"), stage.comm.rank, ".h5"))
+    with agree(stage.comm), stage.output(part) as path:
         tensors.write_part(features, path)
-    parts = allgather_json(f"features/{pathlib.Path(name).name}", stage.comm)
+    parts = allgather_json(f"features/{pathlib.Path(part).name}", stage.comm)
     rows: dict[str, int] = {}
     with agree(stage.comm):
         if stage.is_root:
@@ -94,7 +97,8 @@ def _extract(stage: Stage, table: Table, variant: str) -> dict:
         "shape": features.spec["input_shape"],
         "left_out": features.left_out,
         "decisions": features.decisions,
-        "reductions": reductions,
+        "reductions": found["reduction"],
+        "selections": found["selection"],
     }
 
 

@@ -208,3 +208,17 @@ def test_every_method_file_can_be_read_without_importing_it(kind):
         method = methods.find(kind, name, kind)
         assert method.summary, f"{kind}/{name}.py has no docstring"
         assert callable(method.load())
+
+
+def test_a_stages_methods_have_names_of_their_own_whatever_their_kind():
+    for stage, kinds in config.LISTS.items():
+        found = [name for kind in kinds for name in methods.names(kind)]
+        assert len({*found}) == len(found), stage
+        taken = {*config.CHOICES.get(stage, {}), *config.Extract.__struct_fields__} if stage == "extract" else set()
+        assert not taken & {*found}
+
+
+def test_methods_of_several_kinds_run_in_the_order_of_their_sections(pipeline):
+    found = pipeline(MINIMAL + "[extract.pca]\n[extract.stratified]\n[extract.mutual_information]\n")
+    kinds = [(one.name, one.method.kind) for one in found.sections["extract"].methods]
+    assert kinds == [("pca", "reduction"), ("stratified", "selection"), ("mutual_information", "reduction")]
