@@ -27,7 +27,7 @@ ROWS = 256  # at a time, so that their sums stay in the cache
 
 def project(x: np.ndarray, step: Step) -> np.ndarray:
     """Return float32 (rows, fewer columns) of x, (rows, ...); each row by itself, bit for bit."""
-    flat = np.ascontiguousarray(x.reshape(len(x), -1), np.float32)
+    flat = np.ascontiguousarray(x.reshape(len(x), math.prod(x.shape[1:])), np.float32)
     if step["as"] == "columns":
         return flat[:, step["places"]]
     if step["as"] == "linear":

@@ -107,8 +107,8 @@ def kept(features: Features, rows: Labelled, weights: np.ndarray, comm: MPI.Intr
     lost = rows.named((sizes == 0) & (rows.sizes > 0))
     if lost:
         raise InputError(
-            f"extract: received a selection of {int(sizes.sum())} rows with none of the classes {shown(lost)}, allowed: "
-            "at least one of each; keep more, or as large a share of each class by [extract.stratified]"
+            f"extract: received a selection of {int(sizes.sum())} rows with none of the classes {shown(lost)}, "
+            "allowed: at least one of each; keep more, or as large a share of each class by [extract.stratified]"
         )
     by_class = dict(zip(rows.names, sizes.tolist(), strict=True)) if _has_classes(features) else {}
     found = {"rows": int(rows.sizes.sum()), "kept": int(sizes.sum()), "by_class": by_class}

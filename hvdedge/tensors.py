@@ -63,10 +63,11 @@ class Features:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def training(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield x, y and weights of the training rows here, those that are left out not among them."""
+        """Yield x, y and weights of the training rows here, one row at least; those that are left out not among them."""
         for codes, x, y, weights in self._weighted():
             kept = (codes == 0) & (weights > 0)
-            yield x[kept], y[kept], weights[kept]
+            if kept.any():  # numpy cannot lay no rows flat
+                yield x[kept], y[kept], weights[kept]
 
     def keep(self, weights: np.ndarray, **facts: Any) -> "Features":
         """Return the features with other weights, float32, of the rows that `training` yields; 0 leaves one out."""

@@ -1,5 +1,7 @@
 """Fewer columns: scikit-learn's components, kept distances, the columns that tell most; and weighted rows on disk."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,6 +79,21 @@ def test_a_label_that_is_a_number_goes_by_bars(comm):
     y = (X[:, 5] ** 3).astype(np.float32)
     found = mutual_information.reduce(features_of(X, y, comm), comm, columns=1)
     assert found.spec["reductions"][0]["places"] == [5]
+
+
+def test_batches_without_a_row_or_without_one_for_training_change_nothing(comm):
+    whole = features_of(X, Y, comm)
+    keep = (np.arange(163) < 40).astype(float)
+
+    def batches():
+        for batch in whole.batches():
+            yield batch
+            yield tuple(part[:0] for part in batch)
+
+    for options in ({"components": 3}, {"variance": 0.9}):
+        found = pca.reduce(dataclasses.replace(whole, batches=batches).keep(keep), comm, **options)
+        wanted = pca.reduce(features_of(X, Y, comm, batch_rows=203).keep(keep), comm, **options)
+        np.testing.assert_array_equal(read(found), read(wanted))
 
 
 @pytest.mark.parametrize(

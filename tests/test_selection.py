@@ -1,5 +1,7 @@
 """Fewer training rows: each method against brute force, a closed form or a count."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from small_features import features_of, training_rows
@@ -7,7 +9,7 @@ from small_features import features_of, training_rows
 from hvdedge import methods
 from hvdedge.errors import InputError
 from hvdedge.quotas import labelled, quotas, smallest
-from hvdedge.selection import reservoir, stratified
+from hvdedge.selection import k_center, reservoir, stratified
 
 RANDOM = np.random.default_rng(11)
 Y = RANDOM.permutation(np.repeat([0, 1, 2], [120, 60, 20]))
@@ -106,3 +108,56 @@ def test_quotas_sum_to_the_share(comm):
         wanted, _ = quotas(rows, share)
         assert (wanted <= rows.sizes).all()
         assert wanted.sum() == max(round(160 * share), 3)
+
+
+def gonzalez(x, many) -> tuple[list[int], float]:
+    """Return the centres of rows of one class by the book, and their radius."""
+    chosen = [int(((x - x.mean(axis=0)) ** 2).sum(axis=1).argmin())]
+    while len(chosen) < many:
+        distance = ((x[:, None] - x[chosen]) ** 2).sum(axis=2).min(axis=1)
+        chosen.append(int(distance.argmax()))
+    return chosen, float(np.sqrt(((x[:, None] - x[chosen]) ** 2).sum(axis=2).min(axis=1).max()))
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 3, 1)])
+def test_centres_are_those_of_the_greedy_method_and_stand_for_the_rows_nearest(shape, comm):
+    images = RANDOM.normal(size=(200, *shape)).astype(np.float32) * 3 + Y.reshape(-1, *(1 for _ in shape))
+    found = k_center.select(features_of(images, Y, comm), comm, share=0.2)
+    x, y, weights = training_rows(images).reshape(160, -1).astype(float), training_rows(Y), weights_of(found)
+    radii = []
+    for number in range(3):
+        rows = np.flatnonzero(y == number)
+        chosen, radius = gonzalez(x[rows], found.facts["by_class"][str(number)])
+        assert sorted(rows[chosen]) == np.flatnonzero((weights > 0) & (y == number)).tolist()
+        nearest = ((x[rows][:, None] - x[rows[chosen]]) ** 2).sum(axis=2).argmin(axis=1)
+        assert weights[rows[chosen]].tolist() == np.bincount(nearest).tolist()
+        radii.append(radius)
+    assert found.facts["radius"] == pytest.approx(max(radii), rel=1e-6)
+
+
+def test_the_radius_is_at_most_twice_the_best(comm):
+    points = RANDOM.normal(size=(15, 2))
+    found = k_center.select(features_of(points, np.zeros(15, int), comm), comm, share=0.25)
+    x = training_rows(points)
+    best = min(
+        np.sqrt(((x[:, None] - x[[*chosen]]) ** 2).sum(axis=2).min(axis=1).max()) for chosen in combinations(range(12), 3)
+    )
+    assert best <= found.facts["radius"] <= 2 * best
+
+
+@pytest.mark.parametrize("method", ["k_center", "facility_location"])
+def test_rows_that_are_all_equal_are_kept_by_their_quota(method, comm):
+    select = methods.find("selection", method, method).load()
+    found = select(features_of(np.ones((50, 3)), np.zeros(50, int), comm), comm, share=0.2)
+    weights = weights_of(found)
+    assert (weights > 0).sum() == 8
+    assert weights.sum() == 40
+
+
+@pytest.mark.parametrize("method", ["k_center", "facility_location"])
+def test_rows_count_by_the_weights_that_they_have(method, comm):
+    select = methods.find("selection", method, method).load()
+    first = stratified.select(features_of(X, Y, comm), comm, share=0.5)
+    weights = weights_of(select(first, comm, share=0.5))
+    assert (weights > 0).sum() == 40
+    np.testing.assert_allclose(sizes(training_rows(Y), weights), sizes(training_rows(Y)), rtol=1e-6)
