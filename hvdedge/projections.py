@@ -31,9 +31,9 @@ def project(x: np.ndarray, step: Step) -> np.ndarray:
     if step["as"] == "columns":
         return flat[:, step["places"]]
     if step["as"] == "linear":
-        return _multiply(flat, np.array(step["mean"], np.float64), np.array(step["matrix"], np.float64))
+        return multiply(flat, np.array(step["mean"], np.float64), np.array(step["matrix"], np.float64))
     matrix = _sparse_random(flat.shape[1], step["components"], step["seed"])
-    return _multiply(flat, np.zeros(flat.shape[1]), matrix)
+    return multiply(flat, np.zeros(flat.shape[1]), matrix)
 
 
 def projected(features: Features, step: Step, width: int, **facts: Any) -> Features:
@@ -84,7 +84,7 @@ def _sparse_random(columns: int, components: int, seed: int) -> np.ndarray:
     return (np.select([drawn < 1 / 6, drawn >= 5 / 6], [-1.0, 1.0])) * math.sqrt(3 / components)
 
 
-def _multiply(x: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def multiply(x: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Return float32 (x - mean) @ matrix, each sum from the first column to the last, whichever rows stand together."""
     made = np.empty((len(x), matrix.shape[1]), np.float32)
     for start in range(0, len(x), ROWS):

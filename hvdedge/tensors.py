@@ -63,7 +63,7 @@ class Features:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def training(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield x, y and weights of the training rows here, one row at least; those that are left out not among them."""
+        """Yield x, y, weights of the training rows here, at least one; those that are left out not among them."""
         for codes, x, y, weights in self._weighted():
             kept = (codes == 0) & (weights > 0)
             if kept.any():  # numpy cannot lay no rows flat

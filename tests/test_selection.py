@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from small_features import features_of, training_rows
 
-from hvdedge import methods
+from hvdedge import methods, small_networks
 from hvdedge.errors import InputError
 from hvdedge.quotas import labelled, quotas, smallest
-from hvdedge.selection import k_center, reservoir, stratified
+from hvdedge.selection import hard_examples, k_center, near_equal, reservoir, stratified
 
 RANDOM = np.random.default_rng(11)
 Y = RANDOM.permutation(np.repeat([0, 1, 2], [120, 60, 20]))
@@ -140,7 +140,8 @@ def test_the_radius_is_at_most_twice_the_best(comm):
     found = k_center.select(features_of(points, np.zeros(15, int), comm), comm, share=0.25)
     x = training_rows(points)
     best = min(
-        np.sqrt(((x[:, None] - x[[*chosen]]) ** 2).sum(axis=2).min(axis=1).max()) for chosen in combinations(range(12), 3)
+        np.sqrt(((x[:, None] - x[[*chosen]]) ** 2).sum(axis=2).min(axis=1).max())
+        for chosen in combinations(range(12), 3)
     )
     assert best <= found.facts["radius"] <= 2 * best
 
@@ -161,3 +162,102 @@ def test_rows_count_by_the_weights_that_they_have(method, comm):
     weights = weights_of(select(first, comm, share=0.5))
     assert (weights > 0).sum() == 40
     np.testing.assert_allclose(sizes(training_rows(Y), weights), sizes(training_rows(Y)), rtol=1e-6)
+
+
+def near_the_border(count=600):
+    """Return rows of two classes, how far each is from the border between them, and the labels."""
+    x = RANDOM.normal(size=(count, 6)).astype(np.float32)
+    far = x @ np.array([2, 1, 0, 0, 0, 0], np.float32)
+    return x, np.abs(far), (far > 0).astype(np.int64)
+
+
+def test_hard_examples_lie_near_the_border_and_the_classes_keep_their_shares(comm):
+    x, far, y = near_the_border()
+    found = hard_examples.select(features_of(x, y, comm), comm, share=0.2, leave_out=0)
+    kept = weights_of(found) > 0
+    far, label = training_rows(far), training_rows(y)
+    assert found.facts["kept"] == 96
+    np.testing.assert_allclose(np.bincount(label[kept]), 0.2 * np.bincount(label), atol=1)
+    assert far[kept].mean() < 0.4 * far.mean()
+    assert {*weights_of(found)[kept].tolist()} == {1.0}
+
+
+def test_the_hardest_rows_are_left_out_as_mislabelled(comm):
+    x, far, y = near_the_border()
+    wrong = np.flatnonzero((far > 2) & (np.arange(600) % 5 != 4))[:12]
+    y[wrong] = 1 - y[wrong]
+    noisy = np.zeros(600, bool)
+    noisy[wrong] = True
+    counts = []
+    for leave_out in (0.0, 0.06):
+        found = hard_examples.select(features_of(x, y, comm), comm, share=0.3, leave_out=leave_out)
+        counts.append(int((training_rows(noisy) & (weights_of(found) > 0)).sum()))
+    assert counts[0] == 12  # the hardest of all
+    assert counts[1] <= 1
+    assert found.facts["doubtful"] == sum(int(0.06 * size) for size in np.bincount(training_rows(y)))
+    whole = hard_examples.select(features_of(x, y, comm), comm, share=0.99, leave_out=0.5)
+    assert whole.facts["kept"] == round(0.99 * 480)  # the share comes first
+
+
+def test_small_networks_learn_what_is_not_linear_and_judge_rows_by_themselves(comm):
+    x = RANDOM.uniform(-3, 5, size=(4000, 2)).astype(np.float32)
+    y = ((x[:, 0] > 1) ^ (x[:, 1] > 1)).astype(np.int64)
+    sample = x.copy()
+    mean, deviation = small_networks.standardise(sample)
+    np.testing.assert_allclose([mean, deviation], [x.mean(axis=0), x.std(axis=0)], rtol=1e-4)
+    networks = small_networks.train_all(sample, y, 2, models=2, epochs=4, seed=1, comm=comm)
+    for network in networks:
+        found = small_networks.probabilities(x, mean, deviation, network)
+        assert (found.argmax(axis=1) == y).mean() > 0.95
+        np.testing.assert_array_equal(found[7:9], small_networks.probabilities(x[7:9], mean, deviation, network))
+    assert (networks[0][0] != networks[1][0]).any()
+
+
+def test_the_gradient_is_that_of_differences():
+    shapes = [(3, 4), (4,), (4, 2), (2,)]
+    weights = [RANDOM.normal(size=shape) for shape in shapes]
+    x, y = RANDOM.normal(size=(5, 3)), np.array([0, 1, 1, 0, 1])
+
+    def loss():
+        hidden = np.maximum(x @ weights[0] + weights[1], 0)
+        logits = hidden @ weights[2] + weights[3]
+        return float((np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(5), y]).mean())
+
+    for part, grad in zip(weights, small_networks._gradient(x, y, weights), strict=True):
+        for place in np.ndindex(part.shape):
+            part[place] += 1e-6
+            more = loss()
+            part[place] -= 2e-6
+            less = loss()
+            part[place] += 1e-6
+            assert grad[place] == pytest.approx((more - less) / 2e-6, abs=1e-7)
+
+
+def near_pairs(x, y, distance):
+    """Return the pairs of rows of a class that are nearer than a distance."""
+    close = (((x[:, None] - x) ** 2).sum(axis=2) < distance**2) & (y[:, None] == y)
+    return np.argwhere(np.triu(close, 1))
+
+
+@pytest.mark.parametrize("distance", [0.02, 0.5])
+def test_of_nearly_equal_rows_of_a_class_one_is_kept_for_all(distance, comm):
+    x = np.concatenate([X, X[:120] + RANDOM.normal(size=(120, 5)) * distance / 12]).astype(np.float32)
+    y = np.concatenate([Y, Y[:100], (Y[100:120] + 1) % 3])
+    order = RANDOM.permutation(320)
+    found = near_equal.select(features_of(x[order], y[order], comm), comm, distance=distance)
+    x, y, weights = training_rows(x[order]).astype(float), training_rows(y[order]), weights_of(found)
+    kept = np.flatnonzero(weights > 0)
+    assert not len(near_pairs(x[kept], y[kept], distance * (1 - 1e-5)))  # none was missed
+    alone = np.ones(256, bool)
+    alone[near_pairs(x, y, distance * (1 + 1e-5)).ravel()] = False
+    assert (weights[alone] == 1).all()
+    assert sizes(y, weights) == sizes(y)
+    assert (weights == 0).sum() > 50
+
+
+def test_equal_rows_of_a_whole_class_become_one_however_many(comm, monkeypatch):
+    monkeypatch.setattr(near_equal, "MOST_ROWS", 16)
+    x = np.repeat(RANDOM.normal(size=(2, 3)), 250, axis=0)
+    found = near_equal.select(features_of(x, np.repeat([0, 1], 250), comm), comm)
+    assert weights_of(found)[weights_of(found) > 0].tolist() == [200, 200]
+    assert found.facts == {"rows": 400, "kept": 2, "by_class": {"0": 1, "1": 1}}

@@ -8,8 +8,8 @@ the first is taken, so the centres are the same on any number of ranks.
 
     weight = rows that are nearer to this centre than to the others of the class
 
-Source: Gonzalez 1985, Clustering to minimize the maximum intercluster distance; Sener and Savarese 2018, Active learning
-for convolutional neural networks: a core-set approach.
+Source: Gonzalez 1985, Clustering to minimize the maximum intercluster distance; Sener and Savarese 2018, Active
+learning for convolutional neural networks: a core-set approach.
 """
 
 import numpy as np
@@ -88,7 +88,7 @@ class _Search:
 
 
 def _distances(rows: FlatRows, classes: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return each row's squared distance from the point of its class, inf for rows of other classes: float64 (rows,)."""
+    """Return each row's squared distance from the point of its class, float64; inf for rows of other classes."""
     found = np.full(len(rows.order), np.inf)
     for number, point in zip(classes.tolist(), points, strict=True):
         for block in blocks(rows.of_class(number), len(point)):
