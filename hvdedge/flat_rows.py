@@ -77,15 +77,6 @@ class FlatRows:
         comm.Allreduce(MPI.IN_PLACE, found, op=MPI.SUM)
         return found
 
-    def middles(self, comm: MPI.Intracomm) -> np.ndarray:
-        """Collective. Return the mean of each class, rounded to steps, float32 (classes, columns)."""
-        sums = np.zeros((len(self.labels.sizes), self.steps.shape[1]), np.int64)
-        for number in range(len(sums)):
-            for block in blocks(self.of_class(number), self.steps.shape[1]):
-                sums[number] += self.steps[block].astype(np.int64).sum(axis=0)
-        comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
-        return np.rint(sums / np.maximum(self.labels.sizes, 1)[:, None]).astype(np.float32)
-
 
 def flat_rows(features: Features, comm: MPI.Intracomm, name: str) -> FlatRows:
     """Collective. Lay the training rows flat for the selection `name`.
@@ -111,10 +102,8 @@ def flat_rows(features: Features, comm: MPI.Intracomm, name: str) -> FlatRows:
     return FlatRows(labels, order, place, np.concatenate([[0], np.cumsum(sizes)]), steps, step)
 
 
-def best_of_classes(
-    rows: FlatRows, values: np.ndarray, classes: np.ndarray, comm: MPI.Intracomm
-) -> tuple[np.ndarray, np.ndarray]:
-    """Collective. Return the largest value, and the number of the first row with it, of each of the `classes`.
+def best_of_classes(rows: FlatRows, values: np.ndarray, classes: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return the number of the first row with the largest of the `values` in each of the `classes`.
 
     Args:
         values: of the rows here, float64 (rows,).
@@ -129,7 +118,27 @@ def best_of_classes(
     comm.Allreduce(MPI.IN_PLACE, best, op=MPI.MAX)
     numbers[own < best] = np.iinfo(np.int64).max
     comm.Allreduce(MPI.IN_PLACE, numbers, op=MPI.MIN)
-    return best, numbers
+    return numbers
+
+
+def central_rows(rows: FlatRows, classes: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return the numbers of the rows nearest to the means, rounded to steps, of the `classes`."""
+    sums = np.zeros((len(classes), rows.steps.shape[1]), np.int64)
+    for its, number in zip(sums, classes.tolist(), strict=True):
+        for block in blocks(rows.of_class(number), len(its)):
+            its += rows.steps[block].astype(np.int64).sum(axis=0)
+    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+    means = np.rint(sums / rows.labels.sizes[classes][:, None])
+    return best_of_classes(rows, -class_distances(rows, classes, means), classes, comm)
+
+
+def class_distances(rows: FlatRows, classes: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return each row's squared distance from the point of its class, float64; inf for rows of other classes."""
+    found = np.full(len(rows.order), np.inf)
+    for number, point in zip(classes.tolist(), points, strict=True):
+        for block in blocks(rows.of_class(number), len(point)):
+            found[block] = squared_distances(rows.steps[block], point[None])[:, 0]
+    return found
 
 
 def squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:

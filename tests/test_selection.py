@@ -4,12 +4,21 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 from small_features import features_of, training_rows
 
-from hvdedge import methods, small_networks
+from hvdedge import flat_rows, methods, small_networks
 from hvdedge.errors import InputError
 from hvdedge.quotas import labelled, quotas, smallest
-from hvdedge.selection import hard_examples, k_center, near_equal, reservoir, stratified
+from hvdedge.selection import (
+    condensed_nearest_neighbours,
+    facility_location,
+    hard_examples,
+    k_center,
+    near_equal,
+    reservoir,
+    stratified,
+)
 
 RANDOM = np.random.default_rng(11)
 Y = RANDOM.permutation(np.repeat([0, 1, 2], [120, 60, 20]))
@@ -261,3 +270,89 @@ def test_equal_rows_of_a_whole_class_become_one_however_many(comm, monkeypatch):
     found = near_equal.select(features_of(x, np.repeat([0, 1], 250), comm), comm)
     assert weights_of(found)[weights_of(found) > 0].tolist() == [200, 200]
     assert found.facts == {"rows": 400, "kept": 2, "by_class": {"0": 1, "1": 1}}
+
+
+def test_a_condensed_set_tells_the_class_of_every_training_row(comm):
+    found = condensed_nearest_neighbours.select(features_of(X, Y, comm), comm)
+    x, y, weights = training_rows(X), training_rows(Y), weights_of(found)
+    model = KNeighborsClassifier(1).fit(x[weights > 0], y[weights > 0])
+    assert (model.predict(x) == y).all()
+    assert 3 <= found.facts["kept"] < 80
+    assert {*weights.tolist()} == {0.0, 1.0}
+
+
+def test_a_condensed_set_does_not_depend_on_the_order_of_the_rows(comm):
+    train, found = np.flatnonzero(np.arange(200) % 5 != 4), []
+    for order in (train, RANDOM.permutation(train)):
+        x, y = X.copy(), Y.copy()
+        x[train], y[train] = X[order], Y[order]
+        kept = weights_of(condensed_nearest_neighbours.select(features_of(x, y, comm), comm)) > 0
+        found.append(sorted(order[kept].tolist()))
+    assert found[0] == found[1]
+
+
+def test_where_nothing_tells_equal_rows_of_two_classes_apart_one_is_kept(comm):
+    x, y = np.zeros((10, 2)), np.arange(10) % 2
+    x[:2] = 1
+    found = condensed_nearest_neighbours.select(features_of(x, y, comm), comm)
+    assert found.facts["kept"] <= 4
+
+
+def test_what_represents_a_class_is_the_greedy_choice_and_near_the_best(comm):
+    points = RANDOM.normal(size=(15, 2))
+    found = facility_location.select(features_of(points, np.zeros(15, int), comm), comm, share=0.25)
+    x, weights = training_rows(points), weights_of(found)
+    between = np.sqrt(((x[:, None] - x) ** 2).sum(axis=2))
+
+    def value(chosen):
+        return (between.max() - between[:, [*chosen]].min(axis=1)).sum()
+
+    greedy: list[int] = []
+    for _ in range(3):
+        greedy.append(max(range(12), key=lambda row: value([*greedy, row])))
+    assert np.flatnonzero(weights).tolist() == sorted(greedy)
+    assert value(greedy) >= (1 - 1 / np.e) * max(value(chosen) for chosen in combinations(range(12), 3))
+    nearest = between[:, sorted(greedy)].argmin(axis=1)
+    assert weights[sorted(greedy)].tolist() == np.bincount(nearest).tolist()
+
+
+def test_large_classes_are_parted_into_groups_with_their_shares(comm):
+    found = facility_location.select(features_of(X, Y, comm), comm, share=0.25, group_rows=20)
+    y, weights = training_rows(Y), weights_of(found)
+    np.testing.assert_allclose(sizes(y[weights > 0]), np.array(sizes(y)) / 4, atol=1)
+    assert sizes(y, weights) == sizes(y)
+
+
+@pytest.mark.parametrize("method", ["condensed_nearest_neighbours", "hard_examples"])
+@pytest.mark.parametrize(
+    ("y", "line"), [(Y / 2.0, "labels that are no classes"), (np.zeros(200, int), "training rows of one class")]
+)
+def test_what_tells_classes_apart_needs_two(method, y, line, comm):
+    with pytest.raises(InputError, match=f"extract.{method}: received {line}, allowed: at least 2 classes"):
+        methods.find("selection", method, method).load()(features_of(X, y, comm), comm)
+
+
+@pytest.mark.parametrize(
+    "method", [name for name in methods.names("selection") if name not in ("stratified", "reservoir")]
+)
+def test_what_goes_by_distances_needs_numbers(method, comm):
+    with pytest.raises(InputError, match=f"extract.{method}: received x of int32, allowed: numbers"):
+        methods.find("selection", method, method).load()(features_of(X, Y, comm, x_type="int32"), comm)
+
+
+def test_rows_that_do_not_fit_in_memory_lie_in_a_file_and_give_the_same(comm, monkeypatch):
+    found = [k_center.select(features_of(X, Y, comm), comm)]
+    monkeypatch.setattr(flat_rows, "IN_MEMORY_BYTES", 0)
+    assert isinstance(flat_rows.flat_rows(features_of(X, Y, comm), comm, "k_center").steps, np.memmap)
+    found.append(k_center.select(features_of(X, Y, comm), comm))
+    np.testing.assert_array_equal(weights_of(found[0]), weights_of(found[1]))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_distances_are_right_to_a_millionth_of_the_range(scale, comm):
+    x = (RANDOM.normal(size=(50, 784)) * scale).astype(np.float32)
+    rows = flat_rows.flat_rows(features_of(x, np.zeros(50, int), comm), comm, "k_center")
+    found = np.sqrt(flat_rows.squared_distances(rows.steps, rows.steps)) * rows.step
+    wanted = training_rows(x).astype(float)
+    wanted = np.sqrt(((wanted[:, None] - wanted) ** 2).sum(axis=2))
+    np.testing.assert_allclose(found, wanted, atol=1e-5 * wanted.max())  # 784 columns of errors up to 2**-21

@@ -15,7 +15,7 @@ learning for convolutional neural networks: a core-set approach.
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.flat_rows import FlatRows, best_of_classes, blocks, flat_rows, squared_distances
+from hvdedge.flat_rows import FlatRows, best_of_classes, central_rows, class_distances, flat_rows
 from hvdedge.options import Portion
 from hvdedge.quotas import kept, quotas
 from hvdedge.tensors import Features
@@ -37,13 +37,10 @@ def select(features: Features, comm: MPI.Intracomm, *, share: Portion = 0.3) -> 
     wanted, told = quotas(rows.labels, share)
     search = _Search(rows, comm)
     classes = np.flatnonzero(wanted)
-    nearness = -_distances(rows, classes, rows.middles(comm)[classes])
-    _, numbers = best_of_classes(rows, nearness, classes, comm)
-    search.add(classes, numbers)
+    search.add(classes, central_rows(rows, classes, comm))
     for turn in range(1, int(wanted.max())):
         classes = np.flatnonzero(wanted > turn)
-        _, numbers = best_of_classes(rows, search.nearest, classes, comm)
-        search.add(classes, numbers)
+        search.add(classes, best_of_classes(rows, search.nearest, classes, comm))
     return kept(features, rows.labels, rows.in_order(search.weights()), comm, radius=search.radius(), **told)
 
 
@@ -60,7 +57,7 @@ class _Search:
     def add(self, classes: np.ndarray, numbers: np.ndarray) -> None:
         """Collective. Make the row with the number `numbers[i]` a centre of class `classes[i]`."""
         rows, first = self._rows, len(self._centres)
-        found = _distances(rows, classes, rows.fetch(numbers, self._comm))
+        found = class_distances(rows, classes, rows.fetch(numbers, self._comm))
         nearer = found < self.nearest
         which = np.zeros(len(rows.labels.sizes), np.int64)
         which[classes] = first + np.arange(len(classes))
@@ -85,12 +82,3 @@ class _Search:
         farthest = np.array(self.nearest.max(initial=0.0))
         self._comm.Allreduce(MPI.IN_PLACE, farthest, op=MPI.MAX)
         return float(np.sqrt(farthest) * self._rows.step)
-
-
-def _distances(rows: FlatRows, classes: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return each row's squared distance from the point of its class, float64; inf for rows of other classes."""
-    found = np.full(len(rows.order), np.inf)
-    for number, point in zip(classes.tolist(), points, strict=True):
-        for block in blocks(rows.of_class(number), len(point)):
-            found[block] = squared_distances(rows.steps[block], point[None])[:, 0]
-    return found

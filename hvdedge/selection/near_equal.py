@@ -47,7 +47,7 @@ def select(
     for table in range(tables):
         draw = np.random.default_rng([seed, table])
         groups, sizes = _buckets(rows, weights > 0, distance / rows.step, draw, comm)
-        weights = reweighted(rows, weights, groups, sizes, lambda _, *group: _merged(*group, nearest), comm)
+        weights = reweighted(rows, weights, groups, sizes, lambda _, steps, its: _merged(steps, its, nearest), comm)
     return kept(features, rows.labels, rows.in_order(weights), comm)
 
 
