@@ -161,7 +161,8 @@ def labels(runs: Sequence[Run]) -> list[str]:
 def scaling(runs: Sequence[Run]) -> list[Scaling | None]:
     """Return each run's speed-up of training; None where it is not known.
 
-    Same work is the same case, cluster and strategy with the same options of training, but for SCALED_OPTIONS.
+    Same work is the same case, cluster, number of training rows and strategy with the same options of training, but
+    for SCALED_OPTIONS.
     The baseline is one rank, or else the fewest ranks of at least two numbers of ranks; several runs of it count by
     their median.
     """
@@ -181,7 +182,8 @@ def scaling(runs: Sequence[Run]) -> list[Scaling | None]:
 
 def _work(run: Run) -> tuple:
     options = run.records["train"].options if "train" in run.records else {}
-    return run.case, run.cluster, {name: value for name, value in options.items() if name not in SCALED_OPTIONS}
+    rows = run.metric("extract", "rows", "train")
+    return run.case, run.cluster, rows, {name: value for name, value in options.items() if name not in SCALED_OPTIONS}
 
 
 def total(record: RunRecord, field: str) -> float | None:

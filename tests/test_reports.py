@@ -23,6 +23,7 @@ from hvdedge.reports import (
     quality,
     ranks,
     repairs,
+    selection,
     settings,
     speedup,
     stages,
@@ -140,6 +141,43 @@ def test_speed_up_is_drawn_over_the_ranks():
 def test_speed_up_lines_are_named_by_what_differs():
     other = [run(f"i{size}", size, case="iris") for size in (1, 2)]
     assert set(speedup.tabulate([*RUNS, *other]).column("line")) == {"digits", "iris"}
+
+
+def test_a_run_that_trains_on_fewer_rows_is_no_speed_up():
+    fewer = selecting("n2-fewer", 2, k_center=(1200, 300))
+    assert len(speedup.tabulate([*RUNS, fewer]).rows) == 3
+    assert speedup.tabulate([fewer, RUNS[0]]).rows == []
+
+
+def selecting(name: str, size: int, **kept: tuple[int, int]) -> Run:
+    """A run with selections, method -> rows before and after."""
+    made = run(name, size)
+    its = {method: {"rows": before, "kept": after} for method, (before, after) in kept.items()}
+    made.records["extract"].metrics |= {"selections": its, "rows": {"train": list(kept.values())[-1][1]}}
+    return made
+
+
+def test_accuracy_and_time_are_drawn_over_the_share_of_rows_kept():
+    runs = [selecting("a", 2, k_center=(1200, 600)), RUNS[0], selecting("b", 4, k_center=(1200, 300))]
+    runs += [selecting("c", 1, near_equal=(1200, 1000), stratified=(1000, 360)), begun()]
+    table = selection.tabulate(runs)
+    assert cells(table, "line", "run", "kept_percent", "rows", "accuracy", "epochs_seconds") == [
+        ("all rows", "n1", 100.0, RUNS[0].metric("extract", "rows", "train"), 0.9861, pytest.approx(40)),
+        ("k_center", "b", 25.0, 300, 0.975, pytest.approx(16)),
+        ("k_center", "a", 50.0, 600, 0.9833, pytest.approx(25)),
+        ("near_equal, stratified", "c", 30.0, 360, 0.9861, pytest.approx(40)),
+    ]
+    assert table.plot.by == "line"
+    assert "k_center: 25 %, accuracy 97.5 %" in table.plot.alternative
+    assert selection.tabulate(RUNS).rows == []
+
+
+def test_lines_of_several_cases_that_select_are_named_by_case():
+    other = selecting("i", 1, stratified=(90, 30))
+    for record in other.records.values():
+        record.case = "iris"
+    table = selection.tabulate([selecting("a", 2, k_center=(1200, 600)), other, RUNS[0]])
+    assert table.column("line") == ["digits, all rows", "digits, k_center", "iris, stratified"]
 
 
 def test_loss_curves_have_every_epoch_of_every_run():
