@@ -144,6 +144,13 @@ def test_centres_are_those_of_the_greedy_method_and_stand_for_the_rows_nearest(s
     assert found.facts["radius"] == pytest.approx(max(radii), rel=1e-6)
 
 
+def test_centres_do_not_depend_on_how_many_distances_are_known_ahead(comm, monkeypatch):
+    found = [k_center.select(features_of(X, Y, comm), comm, share=0.5)]
+    monkeypatch.setattr(k_center, "AHEAD_BYTES", 0)
+    found.append(k_center.select(features_of(X, Y, comm), comm, share=0.5))
+    np.testing.assert_array_equal(weights_of(found[0]), weights_of(found[1]))
+
+
 def test_the_radius_is_at_most_twice_the_best(comm):
     points = RANDOM.normal(size=(15, 2))
     found = k_center.select(features_of(points, np.zeros(15, int), comm), comm, share=0.25)

@@ -15,11 +15,13 @@ learning for convolutional neural networks: a core-set approach.
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.flat_rows import FlatRows, best_of_classes, central_rows, class_distances, flat_rows
+from hvdedge.flat_rows import FlatRows, best_of_classes, blocks, central_rows, flat_rows, squared_distances
 from hvdedge.options import Portion
+from hvdedge.parallel import allgather_rows
 from hvdedge.quotas import kept, quotas
 from hvdedge.tensors import Features
 
+AHEAD_BYTES, MOST_AHEAD = 1 << 24, 64  # of the distances that are known ahead; rows of a class
 WEIGHT_STEPS = 2.0**20  # weights are summed in these, so that sums are exact
 
 
@@ -53,19 +55,45 @@ class _Search:
         self._centres = np.empty(0, np.int64)  # their numbers, in the order in which they came
         self._mine = np.zeros(len(rows.order), np.int64)  # which centre is nearest
         self.nearest = np.full(len(rows.order), np.inf)  # squared, in steps; -1 for a centre
+        self._ahead: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # class -> candidates, distances of its rows here
+        most = np.array(len(rows.order))
+        comm.Allreduce(MPI.IN_PLACE, most, op=MPI.MAX)
+        self._candidates = int(np.clip(AHEAD_BYTES // (8 * max(int(most), 1)), 1, MOST_AHEAD))
 
     def add(self, classes: np.ndarray, numbers: np.ndarray) -> None:
         """Collective. Make the row with the number `numbers[i]` a centre of class `classes[i]`."""
         rows, first = self._rows, len(self._centres)
-        found = class_distances(rows, classes, rows.fetch(numbers, self._comm))
-        nearer = found < self.nearest
-        which = np.zeros(len(rows.labels.sizes), np.int64)
-        which[classes] = first + np.arange(len(classes))
-        self._mine[nearer] = which[rows.classes[nearer]]
-        self.nearest[nearer] = found[nearer]
+        self._look_ahead([(its, row) for its, row in zip(classes.tolist(), numbers.tolist(), strict=True)])
+        for place, (its, row) in enumerate(zip(classes.tolist(), numbers.tolist(), strict=True)):
+            candidates, distances = self._ahead[its]
+            found, here = distances[np.searchsorted(candidates, row)], rows.of_class(its)
+            nearer = found < self.nearest[here]
+            self._mine[here][nearer] = first + place
+            self.nearest[here][nearer] = found[nearer]
         at, centres = rows.held(numbers)
         self._mine[centres], self.nearest[centres] = first + at, -1
         self._centres = np.concatenate([self._centres, numbers])
+
+    def _look_ahead(self, centres: list[tuple[int, int]]) -> None:
+        """Collective. See to it that the distances from the new centre, (class, number), of each class are known.
+
+        Where they are not, those from the rows that are farthest now come with them: most of these are the next
+        centres, and one product of matrices is much quicker than as many passes over the rows.
+        """
+        rows, each = self._rows, max(self._candidates // self._comm.size, 1)
+        for its, row in centres:
+            if its in self._ahead and row in self._ahead[its][0]:
+                continue
+            here = rows.of_class(its)
+            far = here.start + np.argsort(-self.nearest[here], kind="stable")[:each]
+            candidates = np.unique(np.append(allgather_rows(rows.numbers[far], self._comm), row))
+            points = rows.fetch(candidates, self._comm)
+            distances = np.empty((len(candidates), here.stop - here.start))
+            for block in blocks(here, points.shape[1] + len(points)):
+                distances[:, block.start - here.start : block.stop - here.start] = squared_distances(
+                    points, rows.steps[block]
+                )
+            self._ahead[its] = candidates, distances
 
     def weights(self) -> np.ndarray:
         """Collective. Return for each centre here how many rows it stands for, 0 for other rows: float64 (rows,)."""
