@@ -57,13 +57,7 @@ def main() -> None:
             f'validation = 0.0\ntest = 0.2\n[train]\nmodel = "{arguments.model}"\nbatch_size = 64\n[evaluate]\n'
         )
         full = _run(work, arguments.ranks, {"train.epochs": arguments.epochs})
-        told = {
-            "data": name,
-            "model": arguments.model,
-            "ranks": arguments.ranks,
-            "rows": full["rows"],
-            "epochs": arguments.epochs,
-        }
+        told = {"data": name, "model": arguments.model, "ranks": arguments.ranks, "epochs": arguments.epochs}
         print(json.dumps({"figure": "all rows: accuracy", "value": full["accuracy"], **told, **full}), flush=True)
         for method in arguments.only:
             options = {f"extract.{method}.{key}": value for key, value in METHODS[method].items()} or {

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
+from hvdedge.parallel import agree
 from hvdedge.projections import ends, flat_width
 from hvdedge.quotas import Labelled, labelled
 from hvdedge.tensors import Features
@@ -83,6 +84,7 @@ def flat_rows(features: Features, comm: MPI.Intracomm, name: str) -> FlatRows:
 
     Raises:
         InputError: where x is no numbers.
+        RankError: where the disk is full.
     """
     width = flat_width(features, name)
     labels = labelled(features, comm)
@@ -93,7 +95,10 @@ def flat_rows(features: Features, comm: MPI.Intracomm, name: str) -> FlatRows:
     order = np.argsort(labels.classes, kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    steps, start = _room(len(order), width), 0
+    room: list[np.ndarray] = []
+    with agree(comm):
+        room.append(_room(len(order), width))
+    steps, start = room[0], 0
     for x, _, _ in features.training():
         flat = x.reshape(len(x), -1).astype(np.float64)
         steps[place[start : start + len(x)]] = np.rint((flat - (low / 2 + high / 2)) / step)

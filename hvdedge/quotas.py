@@ -18,7 +18,7 @@ KEY_BITS = 64
 
 @dataclass(frozen=True)
 class Labelled:
-    """This rank's training rows without x: 28 bytes a row.
+    """This rank's training rows without x: 20 bytes a row.
 
     Attributes:
         classes: the number of the class of each row, int64; all 0 where the labels are no classes.

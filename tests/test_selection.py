@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from small_features import features_of, training_rows
 
 from hvdedge import flat_rows, methods, small_networks
-from hvdedge.errors import InputError
+from hvdedge.errors import InputError, RankError
 from hvdedge.quotas import labelled, quotas, smallest
 from hvdedge.selection import (
     condensed_nearest_neighbours,
@@ -353,6 +353,17 @@ def test_rows_that_do_not_fit_in_memory_lie_in_a_file_and_give_the_same(comm, mo
     assert isinstance(flat_rows.flat_rows(features_of(X, Y, comm), comm, "k_center").steps, np.memmap)
     found.append(k_center.select(features_of(X, Y, comm), comm))
     np.testing.assert_array_equal(weights_of(found[0]), weights_of(found[1]))
+
+
+def test_a_full_disk_is_told_as_the_users_to_mend(comm, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(flat_rows, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(RankError, match="No space left on device") as caught:
+        k_center.select(features_of(X, Y, comm), comm)
+    assert caught.value.is_input
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
