@@ -55,9 +55,9 @@ class Runner:
         self._rows = -1
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Return one score a class for each row: float32 (rows, classes)."""
+        """Return what the model gives for each row, such as a logit a class: float32 (rows, ...)."""
         parts = [self._invoke(x[start : start + BATCH_ROWS]) for start in range(0, len(x), BATCH_ROWS)]
-        return np.concatenate(parts) if parts else np.empty((0, self._output()["shape"][-1]), np.float32)
+        return np.concatenate(parts) if parts else np.empty((0, *self._output()["shape"][1:]), np.float32)
 
     def latency_seconds(self, row: np.ndarray) -> float:
         """Return the median time of one row on this host."""

@@ -258,9 +258,11 @@ def _failure(error: dict) -> str:
 
 def _highlights(run: Run) -> list[tuple[str, str]]:
     """The few figures that a reader looks for first."""
-    accuracy = number(run.metric("evaluate", "accuracy"))
+    accuracy, mse = (number(run.metric("evaluate", name)) for name in ("accuracy", "mse"))
     return [
-        ("Accuracy", Column("accuracy", kind="percent").text(accuracy)),
+        ("Accuracy", Column("accuracy", kind="percent").text(accuracy))
+        if mse is None
+        else ("Mean squared error", Column("mse", kind="number").text(mse)),
         ("Training", Column("train_seconds", kind="seconds").text(run.train_seconds)),
         ("All stages", Column("total_seconds", kind="seconds").text(run.total_seconds)),
         ("Peak memory", Column("peak_rss_bytes", kind="bytes").text(run.peak_rss_bytes)),

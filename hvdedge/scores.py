@@ -1,7 +1,7 @@
-"""Scores of a classification from its confusion matrix, which ranks can add up without gathering their rows."""
+"""Scores from sums that ranks can add up without gathering their rows: a confusion matrix, squared errors."""
 
 import numpy as np
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from mpi4py import MPI
 
 
 def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -18,6 +18,8 @@ def classification(matrix: np.ndarray, names: list) -> dict:
     Returns:
         accuracy; precision, recall and f1 as means over the classes; `classes`, one entry a class; `confusion`.
     """
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support  # here, as training has no need of it
+
     true, predicted = (cells.ravel() for cells in np.indices(matrix.shape))
     rows = matrix.ravel()
     labels = np.arange(len(names))
@@ -35,3 +37,51 @@ def classification(matrix: np.ndarray, names: list) -> dict:
         ],
         "confusion": matrix.tolist(),
     }
+
+
+def errors(true: np.ndarray, predicted: np.ndarray, comm: MPI.Intracomm) -> dict[str, float]:
+    """Collective. Return mse and mae over all numbers of all ranks; sums of float64, to about 1e-12 on any number."""
+    away = predicted.astype(np.float64) - true
+    sums = np.array([(away**2).sum(), np.abs(away).sum(), away.size])
+    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+    return {"mse": float(sums[0] / sums[2]), "mae": float(sums[1] / sums[2])}
+
+
+def regression(
+    true: np.ndarray, predicted: np.ndarray, names: list[str], deviations: list[float], comm: MPI.Intracomm
+) -> dict:
+    """Collective. Return the scores of a regression over all rows of all ranks.
+
+    Args:
+        true, predicted: (rows here, steps ahead, targets), in standard deviations of the training rows.
+        names, deviations: of the targets; what one standard deviation is in a target's own unit.
+    Returns:
+        mse, mae, rmse over all numbers, and r2, the mean over the targets, in standard deviations; `targets`, one entry
+        a target, in its own unit; `mse_by_step` in standard deviations, where there are several steps.
+    """
+    away = predicted.astype(np.float64) - true
+    rows = np.array(float(len(true)))
+    sums = np.stack([(away**2).sum(0), np.abs(away).sum(0), true.sum(0, dtype=float), (true**2).sum(0, dtype=float)])
+    comm.Allreduce(MPI.IN_PLACE, rows, op=MPI.SUM)
+    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)  # (4, steps, targets)
+    count = float(rows) * true.shape[1]
+    squares, absolute, total, total_squares = sums.sum(axis=1)
+    spread = total_squares - total**2 / count
+    r2 = [1 - float(s) / float(v) if v > 0 else None for s, v in zip(squares, spread, strict=True)]
+    known = [value for value in r2 if value is not None]
+    mse, mae = squares.sum() / count / len(names), absolute.sum() / count / len(names)
+    found = {
+        **{"mse": float(mse), "mae": float(mae), "rmse": float(np.sqrt(mse))},
+        "r2": sum(known) / len(known) if known else None,
+        "targets": [
+            {
+                "target": name,
+                **{"mse": float(s / count * d * d), "mae": float(a / count * d), "rmse": float(np.sqrt(s / count) * d)},
+                "r2": r,
+            }
+            for name, s, a, d, r in zip(names, squares, absolute, deviations, r2, strict=True)
+        ],
+    }
+    if true.shape[1] > 1:
+        found["mse_by_step"] = (sums[0].sum(axis=1) / float(rows) / len(names)).tolist()
+    return found

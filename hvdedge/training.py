@@ -30,7 +30,7 @@ import numpy as np
 import tensorflow as tf
 from mpi4py import MPI
 
-from hvdedge import checkpoints
+from hvdedge import checkpoints, tasks
 from hvdedge.checkpoints import Checkpoint
 from hvdedge.errors import InputError
 from hvdedge.parallel import MeteredComm, allgather_rows, block
@@ -43,7 +43,7 @@ SEED_STATE = "seed_generator_state"
 class Batch:
     """This rank's part of a global batch.
 
-    `x` (rows, ...) and `y` (rows,); `weights` float32 (rows,) is a row's weight / (rows of the global batch), 0 for
+    `x` (rows, ...) and `y` (rows, ...); `weights` float32 (rows,) is a row's weight / (rows of the global batch), 0 for
     one that only fills an empty batch, so that weighted sums over all ranks are means over the global batch.
     """
 
@@ -122,7 +122,9 @@ class Shard:
                 yield Batch(self.x[rows], self.y[rows], (self.weights[rows] / together).astype(np.float32))
             else:
                 yield Batch(
-                    np.zeros((1, *self.x.shape[1:]), self.x.dtype), np.zeros(1, self.y.dtype), np.zeros(1, np.float32)
+                    np.zeros((1, *self.x.shape[1:]), self.x.dtype),
+                    np.zeros((1, *self.y.shape[1:]), self.y.dtype),
+                    np.zeros(1, np.float32),
                 )
 
 
@@ -172,7 +174,7 @@ class TrainingTask:
         self._best: list[np.ndarray] = []
         self._epoch = self._line = 0
         self._began = self._epoch_began = 0.0
-        self._losses = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+        self._kind = tasks.find(reader.spec)
         for number, state in enumerate(self._seed_states()):  # each rank, and each layer, leaves out other units
             state.assign(np.random.default_rng([seed, comm.rank, number]).integers(0, 2**31, state.shape))
         if settings["patience"] and not reader.rows("validation"):
@@ -186,10 +188,8 @@ class TrainingTask:
         return [weight.value for weight in self.model.trainable_variables]
 
     def losses(self, x: tf.Tensor, y: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return for each row its loss, float32 (rows,), and whether the model is right, float32 0 or 1 (rows,)."""
-        logits = self.model(x, training=training)
-        right = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=y.dtype), y), tf.float32)
-        return self._losses(y, logits), right
+        """Return for each row its loss and its score, such as 1 where the class is right, float32 (rows,)."""
+        return self._kind.losses(y, self.model(x, training=training))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield this rank's part of each global batch of an epoch; equally many on every rank."""
@@ -202,12 +202,12 @@ class TrainingTask:
         """How many epochs are done, with the part of the one under way."""
         return self._epoch + self._line / self.steps_per_epoch
 
-    def count(self, loss: float, right: float, *, sent_bytes: int, idle_seconds: float) -> None:
+    def count(self, loss: float, score: float, *, sent_bytes: int, idle_seconds: float) -> None:
         """Take in what a step gave on this rank: its weighted sums, what it sent, how long it waited for others."""
         now = time.perf_counter()
         together = min(self.global_batch_size, self.shard.rows - self._line * self.global_batch_size)
         self._line += 1
-        self._sums += np.array([loss, right]) * together
+        self._sums += np.array([loss, score]) * together
         self.history.steps += 1
         if self._is_warm:
             self.history.warm_steps += 1
@@ -226,19 +226,19 @@ class TrainingTask:
         """
         seconds = time.perf_counter() - self._epoch_began
         comm.Allreduce(MPI.IN_PLACE, self._sums, op=MPI.SUM)
-        loss, accuracy = self._sums / self.shard.rows
+        loss, score = self._sums / self.shard.rows
         self._sums = np.zeros(2)
         if not math.isfinite(loss):
             raise RuntimeError(
                 f"the loss became {loss} in epoch {epoch + 1}; lower train.learning_rate ({self.learning_rate})"
             )
         self._average_states(comm)
-        validation_loss, validation_accuracy = self.validate(comm)
+        validation_loss, validation_score = self.validate(comm)
         curves = {
             "loss": loss,
-            "accuracy": accuracy,
+            self._kind.score: score,
             "validation_loss": validation_loss,
-            "validation_accuracy": validation_accuracy,
+            f"validation_{self._kind.score}": validation_score,
         }
         for name, value in {**curves, "epoch_seconds": seconds}.items():
             self.history.curves.setdefault(name, []).append(None if math.isnan(value) else float(value))
@@ -256,12 +256,12 @@ class TrainingTask:
         return ends
 
     def validate(self, comm: MeteredComm) -> tuple[float, float]:
-        """Collective. Return loss and accuracy over the validation rows of all ranks; NaN where there are none."""
+        """Collective. Return loss and score over the validation rows of all ranks; NaN where there are none."""
         sums = np.zeros(3)
         x, y = self._validation
         for start in range(0, len(y), 512):
-            losses, right = self._evaluate(x[start : start + 512], y[start : start + 512])
-            sums += [np.sum(losses, dtype=float), np.sum(right, dtype=float), len(losses)]
+            losses, each = self._evaluate(x[start : start + 512], y[start : start + 512])
+            sums += [np.sum(losses, dtype=float), np.sum(each, dtype=float), len(losses)]
         comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
         return (sums[0] / sums[2], sums[1] / sums[2]) if sums[2] else (math.nan, math.nan)
 

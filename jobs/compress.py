@@ -1,8 +1,9 @@
-"""Make the model small: model.keras -> compressed/*.tflite.gz, each run by the interpreter for its accuracy."""
+"""Make the model small: model.keras -> compressed/*.tflite.gz, each run by the interpreter for its scores."""
 
 import numpy as np
 from mpi4py import MPI
 
+from hvdedge import tasks
 from hvdedge.compressed import CompressedModel, Runner
 from hvdedge.parallel import agree, allgather_bytes, bcast_json, block
 from hvdedge.stage import Stage, start
@@ -12,7 +13,7 @@ SAMPLE_ROWS = 200
 
 
 def main(stage: Stage) -> None:
-    """Make the model small and measure what that costs in accuracy."""
+    """Make the model small and measure what that costs in quality."""
     for name in ("features.h5", "features.json", "features", "model.keras"):
         stage.check_input(name)
     full_bytes = 0
@@ -28,15 +29,16 @@ def main(stage: Stage) -> None:
             if stage.is_root:
                 with stage.output(f"compressed/{name}.tflite.gz") as path:
                     path.write_bytes(content)
-        accuracy, latency = _measure(stage, content)
+        measures, latency = _measure(stage, content)
         stage.metrics["models"][name] = {
             "bytes": len(content),
             "ratio": full_bytes / len(content),
-            "accuracy": accuracy,
+            **measures,
             "weights_left": left,
             "latency_seconds": latency,
         }
-        stage.tell(f"{name}, {len(content):,} bytes, accuracy {accuracy:.4f}")
+        told = ", ".join(f"{measure} {value:.4f}" for measure, value in measures.items())
+        stage.tell(f"{name}, {len(content):,} bytes, {told}")
 
 
 def _chain(stage: Stage) -> tuple[int, dict[str, tuple[bytes, float]]]:
@@ -59,16 +61,17 @@ def _chain(stage: Stage) -> tuple[int, dict[str, tuple[bytes, float]]]:
     return full_bytes, stored
 
 
-def _measure(stage: Stage, content: bytes) -> tuple[float, float]:
-    """Collective. Return the accuracy over all test rows, and the slowest rank's time for one row."""
+def _measure(stage: Stage, content: bytes) -> tuple[dict[str, float], float]:
+    """Collective. Return the measures of the task over all test rows, and the slowest rank's time for one row."""
     reader = open_features(stage.folder / "features.h5")
     x, y = reader.read("test", block(reader.rows("test"), stage.comm.size, stage.comm.rank))
     runner = Runner(content)
-    sums = np.array([np.count_nonzero(runner.predict(x).argmax(axis=1) == y), len(y)], np.int64)
+    measured = tasks.find(reader.spec).measures(y, runner.predict(x))
+    sums = np.array([*(values.sum() for values in measured.values()), len(y)], np.float64)
     stage.comm.Allreduce(MPI.IN_PLACE, sums)
     latency = np.array(runner.latency_seconds(np.zeros(reader.spec["input_shape"], np.float32)))
     stage.comm.Allreduce(MPI.IN_PLACE, latency, op=MPI.MAX)
-    return float(sums[0] / sums[1]), float(latency)
+    return dict(zip(measured, (sums[:-1] / sums[-1]).tolist(), strict=True)), float(latency)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def _score(stage: Stage, variant: str) -> dict:
     """Collective. Return the scores of the model in the run's folder `variant` on its test rows, over all ranks."""
     import keras
 
-    from hvdedge import scores
+    from hvdedge import tasks
 
     for name in ("features.h5", "features.json", "features", "model.keras"):
         stage.check_input(f"{variant}{name}")
@@ -38,10 +38,9 @@ def _score(stage: Stage, variant: str) -> dict:
             raise InputError("extract.test: received a share that leaves no row for the test, allowed: more; raise it")
     x, y = reader.read("test", block(reader.rows("test"), stage.comm.size, stage.comm.rank))
     model = keras.models.load_model(stage.folder / variant / "model.keras", compile=False)
-    predicted = model.predict(x, batch_size=256, verbose=0).argmax(axis=1) if len(x) else np.empty(0, np.int64)
-    matrix = scores.confusion(y, predicted, len(reader.spec["classes"]))
-    stage.comm.Allreduce(np.copy(matrix), matrix)
-    return scores.classification(matrix, reader.spec["classes"])
+    task = tasks.find(reader.spec)
+    outputs = model.predict(x, batch_size=256, verbose=0) if len(x) else np.empty((0, *task.output_shape), np.float32)
+    return task.judge(x, y, outputs, stage.comm)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from hvdedge.reports import (
     settings,
     speedup,
     stages,
+    targets,
     training,
 )
 from hvdedge.runs import Run
@@ -389,6 +390,25 @@ def test_compressed_models_leave_open_what_does_not_apply():
         ("pruned", 1_320_000, 3.64, 0.9806, 0.25, 0.00042),
         ("int8", 1_210_000, 3.97, 0.9833, None, 0.00017),
     ]
+
+
+def test_a_regression_shows_its_errors_where_others_show_accuracy():
+    told = run("n1", 1)
+    errors = {"mse": 0.25, "mae": 0.4, "rmse": 0.5, "r2": None}
+    told.records["evaluate"].metrics = {
+        **errors,
+        **{"baselines": {"repeat_last": {"mse": 1.5, "mae": 0.75}}, "mse_by_step": [0.2, 0.3]},
+        "targets": [{"target": "OT", "mse": 4.0, "mae": 1.6, "rmse": 2.0, "r2": 0.75}],
+    }
+    told.records["compress"].metrics = {"models": {"int8": {"bytes": 10, "ratio": 4.0, "mse": 0.3, "mae": 0.5}}}
+    table = quality.tabulate([told])
+    assert [column.key for column in table.columns] == ["trained_on", "mse", "mae", "rmse"]
+    assert table.rows == [("cleaned data", 0.25, 0.4, 0.5), ("nothing: repeat last", 1.5, 0.75, None)]
+    assert targets.tabulate([told]).rows == [("OT", 1.6, 2.0, 4.0, 0.75)]
+    assert cells(compressed.tabulate([told]), "model", "mse", "mae") == [("int8", 0.3, 0.5)]
+    assert cells(comparison.tabulate([told, RUNS[1]]), "accuracy", "mse") == [(None, 0.25), (0.9833, None)]
+    assert "mse" not in [column.key for column in comparison.tabulate(RUNS).columns]
+    assert classes.tabulate([told]).rows == confusion.tabulate([told]).rows == []
 
 
 def test_events_keep_all_that_was_said():

@@ -32,7 +32,7 @@ class Rows:
         self._x = rng.normal(0, 1, (rows + validation, 6)).astype(np.float32)
         self._x[np.arange(len(self._y)), self._y] += 2
         self._slices = {"train": slice(0, rows), "validation": slice(rows, None)}
-        self.spec = {"input_shape": [6], "classes": [0, 1, 2, 3]}
+        self.spec = {"task": "classification", "input_shape": [6], "classes": [0, 1, 2, 3]}
 
     def rows(self, split):
         return len(self._y[self._slices[split]])

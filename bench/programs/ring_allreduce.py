@@ -18,7 +18,7 @@ class Noise:
     """The images as `features.h5` would offer them."""
 
     def __init__(self):
-        self.spec = {"input_shape": SHAPE, "classes": list(range(CLASSES))}
+        self.spec = {"task": "classification", "input_shape": SHAPE, "classes": list(range(CLASSES))}
         self._x, self._y = images(MPI.COMM_WORLD.size)
 
     def rows(self, split):

@@ -9,6 +9,7 @@ from hvdedge.report_tables import Column, ReportTable
 from hvdedge.runs import Run, labels, number, scaling
 
 SECTION, OF, ORDER = "Comparison of all runs", "runs", 10
+ACCURACY, MSE = Column("accuracy", "accuracy", "percent"), Column("mse", "squared error", "number")
 COLUMNS = (
     Column("case"),
     Column("run", is_key=True),
@@ -21,7 +22,7 @@ COLUMNS = (
     Column("speedup", "speed-up", "times"),
     Column("efficiency", "efficiency", "share"),
     Column("baseline_ranks", "against", "count"),
-    Column("accuracy", "accuracy", "percent"),
+    ACCURACY,
     Column("examples_per_second", "examples", "rate"),
     Column("bytes_sent", "sent", "bytes"),
     Column("energy_joules", "energy", "joules"),
@@ -31,7 +32,9 @@ COLUMNS = (
 def tabulate(records: Sequence[Run]) -> ReportTable:
     """Compare all runs: cores, time, speed-up, efficiency, accuracy, traffic, energy."""
     rows = []
-    for run, label, scaled in zip(records, labels(records), scaling(records), strict=True):
+    errors = [number(run.metric("evaluate", "mse")) for run in records]
+    has_errors = any(error is not None for error in errors)
+    for run, label, scaled, error in zip(records, labels(records), scaling(records), errors, strict=True):
         rows.append(
             (
                 run.case,
@@ -46,14 +49,16 @@ def tabulate(records: Sequence[Run]) -> ReportTable:
                 scaled.efficiency if scaled else None,
                 scaled.baseline_ranks if scaled else None,
                 number(run.metric("evaluate", "accuracy")),
+                *([error] if has_errors else []),
                 number(run.metric("train", "examples_per_second")),
                 run.total("bytes_sent"),
                 run.total("energy_joules"),
             )
         )
+    place = COLUMNS.index(ACCURACY) + 1
     return ReportTable(
         "All runs",
-        COLUMNS,
+        (*COLUMNS[:place], *([MSE] if has_errors else []), *COLUMNS[place:]),
         rows,
         note="A core is a rank. Speed-up is that of training against the run of the same work on as many ranks as "
         "“against” says, efficiency its share of what these ranks could reach. Bytes and energy are those of "

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hvdedge.report_tables import Column, ReportTable, over_runs
+from hvdedge.report_tables import Column, ReportTable, kind_of, over_runs
 from hvdedge.runs import Run, mapping, number
 
 SECTION, OF, ORDER = "Compressed models", "run", 60
@@ -10,21 +10,25 @@ COLUMNS = (
     Column("model", is_key=True),
     Column("bytes", "size", "bytes"),
     Column("ratio", "smaller", "times"),
-    Column("accuracy", "", "percent"),
     Column("weights_left", "", "share"),
     Column("latency_seconds", "latency", "seconds"),
 )
+MEASURES = ("accuracy", "mse", "mae")  # whichever the task has
 
 
 def tabulate(records: Sequence[Run]) -> ReportTable:
-    """List the compressed models with size, ratio, accuracy, weights left and latency."""
+    """List the compressed models with size, ratio, scores, weights left and latency."""
+    models = {run.folder: mapping(run.metric("compress", "models")) for run in records}
+    measured = {name for its in models.values() for model in its.values() for name in mapping(model)}
+    measures = [Column(name, kind=kind_of(name)) for name in MEASURES if name in measured]
+    columns = (*COLUMNS[:3], *measures, *COLUMNS[3:])
     return over_runs(
         records,
         "Compressed models",
-        COLUMNS,
+        columns,
         lambda run: [
-            (name, *(number(mapping(model).get(column.key)) for column in COLUMNS[1:]))
-            for name, model in mapping(run.metric("compress", "models")).items()
+            (name, *(number(mapping(model).get(column.key)) for column in columns[1:]))
+            for name, model in models[run.folder].items()
         ],
         note="Run by the interpreter that runs on the device; latency is that of one example here.",
         empty="No model was compressed.",

@@ -6,7 +6,7 @@ from hvdedge.report_tables import Column, ReportTable, kind_of, over_runs
 from hvdedge.runs import Run, mapping, number
 
 SECTION, OF, ORDER = "Quality", "run", 30
-FIRST = ("accuracy", "precision", "recall", "f1", "auc")
+FIRST = ("accuracy", "precision", "recall", "f1", "auc", "mse", "mae", "rmse", "r2")
 
 
 def tabulate(records: Sequence[Run]) -> ReportTable:
@@ -18,7 +18,8 @@ def tabulate(records: Sequence[Run]) -> ReportTable:
         "Quality of the model",
         (Column("trained_on", is_key=True), *(Column(name, kind=kind_of(name)) for name in ordered)),
         lambda run: [(on, *(measures.get(name) for name in ordered)) for on, measures in _measures(run)],
-        note="All on the test rows of the cleaned data, each model in the scale that it was trained in.",
+        note="All on the test rows of the cleaned data, each model in the scale that it was trained in: errors of "
+        "numbers are in standard deviations of its training rows.",
         empty="The model was not evaluated.",
     )
 
@@ -26,6 +27,8 @@ def tabulate(records: Sequence[Run]) -> ReportTable:
 def _measures(run: Run) -> list[tuple[str, dict[str, float]]]:
     metrics = mapping(run.metric("evaluate"))
     found = [("cleaned data", _numbers(metrics)), ("uncleaned data", _numbers(mapping(metrics.get("uncleaned"))))]
+    for name, measures in mapping(metrics.get("baselines")).items():
+        found.append((f"nothing: {name.replace('_', ' ')}", _numbers(mapping(measures))))
     return [(on, measures) for on, measures in found if measures]
 
 

@@ -48,11 +48,11 @@ def train(
         for batch in task.batches(epoch):
             done = min(1.0, task.epochs_done / warmup_epochs) if warmup_epochs else 1.0
             task.optimizer.learning_rate.assign(task.learning_rate * (1 + (scale - 1) * done))
-            loss, right, idle_seconds = step(batch.x, batch.y, batch.weights)
+            loss, score, idle_seconds = step(batch.x, batch.y, batch.weights)
             comm.traffic.bytes_sent += sent_bytes
             comm.traffic.bytes_received += sent_bytes
             comm.traffic.idle_seconds += float(idle_seconds)
-            task.count(float(loss), float(right), sent_bytes=sent_bytes, idle_seconds=float(idle_seconds))
+            task.count(float(loss), float(score), sent_bytes=sent_bytes, idle_seconds=float(idle_seconds))
         if task.end_epoch(epoch, comm):
             break
     hvd.shutdown()  # so that a later task may begin on another communicator
@@ -64,13 +64,13 @@ def _size_bytes(variables: list[tf.Variable]) -> int:
 
 
 def _compiled(task: TrainingTask) -> Callable:
-    """Return the step: this rank's weighted loss, weighted right answers, and seconds from its gradient to all."""
+    """Return the step: this rank's weighted loss, weighted score, and seconds from its gradient to all."""
     variables = task.variables()
 
     @tf.function(reduce_retracing=True)
     def step(x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
-            losses, right = task.losses(x, y, training=True)
+            losses, scores = task.losses(x, y, training=True)
             loss = tf.reduce_sum(losses * weights)
         grads = tape.gradient(loss, variables)
         with tf.control_dependencies(grads):
@@ -80,6 +80,6 @@ def _compiled(task: TrainingTask) -> Callable:
         with tf.control_dependencies(grads):
             idle_seconds = tf.timestamp() - began
         task.optimizer.apply(grads, task.model.trainable_variables)
-        return loss, tf.reduce_sum(right * weights), idle_seconds
+        return loss, tf.reduce_sum(scores * weights), idle_seconds
 
     return step
