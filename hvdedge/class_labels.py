@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 from mpi4py import MPI
 
 from hvdedge.columns import kind, shown, value_counts
+from hvdedge.encodings import is_missing
 from hvdedge.errors import InputError
 from hvdedge.splits import LEFT_OUT, SPLITS
 from hvdedge.tables import Table
@@ -45,5 +46,5 @@ def find_classes(table: Table, label: str, comm: MPI.Intracomm) -> pa.Array:
 def split_codes(batch: pa.RecordBatch, label: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the split of each row, LEFT_OUT for one that has no label or is in no split, and whether it has none."""
     codes = np.asarray(pc.fill_null(batch.column(SPLIT), LEFT_OUT), np.uint8)
-    empty = np.asarray(batch.column(label).is_null(nan_is_null=pa.types.is_floating(batch.schema.field(label).type)))
+    empty = is_missing(batch.column(label))
     return np.where(empty | (codes >= len(SPLITS)), LEFT_OUT, codes).astype(np.uint8), empty

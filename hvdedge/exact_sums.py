@@ -20,6 +20,16 @@ AT_ONCE = 256
 POWERS = 2200  # more than there are powers of two in a float64
 
 
+def ends(table: Table, comm: MPI.Intracomm) -> tuple[np.ndarray, np.ndarray]:
+    """Collective. Return the smallest and the largest number of each column; inf and -inf for no numbers."""
+    found = np.full((2, len(table.columns)), np.inf)  # smallest, smallest negative
+    for batch in table.batches():
+        values = np.array([to_floats(cells) for cells in batch.columns]).reshape(batch.num_columns, batch.num_rows)
+        found = np.fmin(found, [np.fmin.reduce(side, axis=1, initial=np.inf) for side in (values, -values)])
+    comm.Allreduce(MPI.IN_PLACE, found, op=MPI.MIN)
+    return found[0], -found[1]
+
+
 def means(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> np.ndarray:
     """Collective. Return the mean of all numbers of each column; NaN for no numbers."""
     return _means(table, names, lambda _, values: values, comm)

@@ -18,20 +18,19 @@ Sums, counts and ends are exact: the parameters are the same bit for bit on any 
 import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from mpi4py import MPI
 
 from hvdedge.aggregates import Aggregate, fit, parse
-from hvdedge.class_labels import SPLIT, find_classes, split_codes
+from hvdedge.class_labels import SPLIT, split_codes
 from hvdedge.columns import (
     CLOCKS,
     TEXTS,
     kind,
     matching,
-    plain,
     shown,
     to_floats,
     to_text,
@@ -40,8 +39,9 @@ from hvdedge.columns import (
 from hvdedge.determined import determined
 from hvdedge.encodings import CIRCLES, SCALED, Encoding, encode, hash_places, is_missing, unscaled, width
 from hvdedge.errors import InputError
-from hvdedge.exact_sums import means, moments
+from hvdedge.exact_sums import ends, means, moments
 from hvdedge.hashes import hash_text
+from hvdedge.label_values import fit as fit_label
 from hvdedge.options import Count, Path
 from hvdedge.parallel import frequencies
 from hvdedge.splits import LEFT_OUT
@@ -64,6 +64,7 @@ def extract(
     comm: MPI.Intracomm,
     *,
     label: str = "label",
+    task: Literal["auto", "classification", "regression"] = "auto",
     drop: tuple[str, ...] = (),
     keep: tuple[str, ...] = (),
     numbers: tuple[str, ...] = (),
@@ -75,12 +76,14 @@ def extract(
     dependencies: Path = "",
     aggregates: tuple[str, ...] = (),
 ) -> Features:
-    """Collective. Make float32 vectors of the columns, each by what it holds, and class numbers of a label column.
+    """Collective. Make float32 vectors of the columns, each by what it holds, and classes or numbers of a label column.
 
     Args:
         table: this rank's rows; its column `_split`, uint8, says which are for training (0), validation (1) and
             test (2). Others, and rows without a label, are left out and counted.
-        label: the column that holds the class, of numbers, text or booleans.
+        label: the column that holds the class, of numbers, text or booleans, or the number to be told.
+        task: regression takes the label for a number, classification for a class; auto tells them apart by what it
+            holds, see `hvdedge/label_values.py`.
         drop, keep, numbers, one_hot, hash: names or patterns (p*) of columns that are left out, not left out as keys
             or near-constant, or encoded in that way whatever they hold; each column in one of them at most.
         one_hot_levels: the most values of a text column that get a column each.
@@ -90,13 +93,13 @@ def extract(
             one by its functional dependencies are left out.
         aggregates: features of groups, such as "mean(amount) by client"; see `hvdedge/aggregates.py`.
     Returns:
-        The examples: x float32 (rows, features), y int64 (rows,), the number of the label among the sorted classes.
-        `encodings` in the spec is what `encodings.encode` takes.
+        The examples: x float32 (rows, features), y int64 (rows,), the number of the label among the sorted classes,
+        or float32 (rows,), the label in standard deviations. `encodings` in the spec is what `encodings.encode` takes.
     Raises:
         InputError: where the label or a pattern does not fit the table, a column is named twice or cannot be encoded
             as asked, there is no row for training, or no column is left.
     """
-    classes = find_classes(table, label, comm)
+    answer = fit_label(table, label, task, comm)
     names = [name for name in table.columns if name not in (label, SPLIT)]
     asked = {"drop": drop, "keep": keep, "numbers": numbers, "one_hot": one_hot, "hash": hash}
     overruled = _overruled(table, names, asked)
@@ -117,17 +120,22 @@ def extract(
             for batch in (whole.slice(start, rows) for start in range(0, whole.num_rows, rows)):
                 codes, _ = split_codes(batch, label)
                 codes, batch = codes[codes != LEFT_OUT], batch.filter(pa.array(codes != LEFT_OUT))
-                y = pc.index_in(plain(batch.column(label)), value_set=classes)
-                yield codes, encode(batch, encodings), np.asarray(y, np.int64)
+                yield codes, encode(batch, encodings), answer.encode(batch.column(label))
 
     spec = {
-        "task": "classification",
+        **answer.facts,
         "input_shape": [width(encodings)],
-        "classes": classes.to_pylist(),
         "encodings": encodings,
         "label": label,
     }
-    return Features(spec, batches, left_out=plan.left_out, rows_left_out=rows_left_out, decisions=plan.decisions)
+    return Features(
+        spec,
+        batches,
+        y_type=answer.y_type,
+        left_out=plan.left_out,
+        rows_left_out=rows_left_out,
+        decisions=plan.decisions | answer.decisions,
+    )
 
 
 def _overruled(table: Table, names: list[str], asked: dict[str, tuple[str, ...]]) -> dict[str, str]:
@@ -300,12 +308,12 @@ def _look(train: Table, names: list[str], comm: MPI.Intracomm) -> tuple[dict[str
     filled = [name for name, cells in zip(names, known, strict=False) if cells and kinds[name] != "array"]
     counted = value_counts(train, filled, MOST_VALUES, comm)
     integers = [name for name in filled if kinds[name] == "integer"]
-    ends = dict(zip(integers, zip(*_ends(train.select(integers), comm), strict=True), strict=True))
+    spans = dict(zip(integers, zip(*ends(train.select(integers), comm), strict=True), strict=True))
     rows = int(known[-1])
     seen = {}
     for name, cells in zip(names, known.tolist(), strict=False):
         values = counted.get(name)
-        low, high = ends.get(name, (0.0, 0.0))
+        low, high = spans.get(name, (0.0, 0.0))
         seen[name] = _Seen(
             kind=kinds[name],
             known=cells,
@@ -364,7 +372,7 @@ def _spreads(train: Table, drafts: list[Encoding], comm: MPI.Intracomm) -> list[
         return pa.RecordBatch.from_arrays(made, schema=schema)
 
     made = train.map(numbers, schema)
-    low, high = _ends(made, comm)
+    low, high = ends(made, comm)
     mean, deviation = moments(made, names, low, high, comm)
     deviation = np.where(deviation > 0, deviation, 1.0)
 
@@ -375,16 +383,6 @@ def _spreads(train: Table, drafts: list[Encoding], comm: MPI.Intracomm) -> list[
     cubed = Table(schema, made.num_rows, made.workspace, lambda: map(cubes, made.batches()))
     skew = means(cubed, names, comm)
     return [_Spread(*map(float, found)) for found in zip(low, high, mean, deviation, skew, strict=True)]
-
-
-def _ends(table: Table, comm: MPI.Intracomm) -> tuple[np.ndarray, np.ndarray]:
-    """Collective. Return the smallest and the largest number of each column."""
-    ends = np.full((2, len(table.columns)), np.inf)  # smallest, smallest negative
-    for batch in table.batches():
-        values = np.array([to_floats(cells) for cells in batch.columns]).reshape(batch.num_columns, batch.num_rows)
-        ends = np.fmin(ends, [np.fmin.reduce(side, axis=1, initial=np.inf) for side in (values, -values)])
-    comm.Allreduce(MPI.IN_PLACE, ends, op=MPI.MIN)
-    return ends[0], -ends[1]
 
 
 def _settle(draft: list[Encoding], spreads: list[_Spread]) -> tuple[list[Encoding], str]:
