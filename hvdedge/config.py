@@ -57,13 +57,15 @@ class Extract(msgspec.Struct, forbid_unknown_fields=True):
     """How rows are split; `uncleaned` extracts the rows as they were before clean, too, to compare.
 
     `split`: stratified keeps the shares in every class, random among all rows, group leaves no value of the column `by`
-    in two splits, time makes the rows with the largest `by` the test.
+    in two splits, time makes the rows with the largest `by` the test. `borders`, with time: when validation begins, the
+    test begins and, if there is a third, ends, instead of the shares.
     """
 
     split: Literal["stratified", "random", "group", "time"] = "stratified"
     by: str = ""
     validation: Fraction = 0.1
     test: Between = 0.2
+    borders: tuple[str, ...] = ()
     uncleaned: bool = False
 
 
@@ -207,6 +209,11 @@ def read_pipeline(
         raise InputError(
             f"{path}: extract.by: received {shares['by']!r} with split = {shares['split']!r}, allowed: a column for "
             "group and time, nothing for stratified and random; change one"
+        )
+    if shares["borders"] and (shares["split"] != "time" or len(shares["borders"]) not in (2, 3)):
+        raise InputError(
+            f"{path}: extract.borders: received {list(shares['borders'])} with split = {shares['split']!r}, allowed: "
+            "with time, when validation and the test begin, and when it ends; leave them out or change the split"
         )
     sources = _sources(path, Prepare(**sections["prepare"].settings)) if find_sources else ()
     return Pipeline(path, case, seed, size_bytes(path, "memory", tree.get("memory", "1GB")), sections, sources, stages)

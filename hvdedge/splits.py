@@ -54,8 +54,12 @@ def random(
     labels: pa.Array | pa.ChunkedArray, comm: MPI.Intracomm, *, validation: float, test: float, seed: int
 ) -> np.ndarray:
     """Collective. As `stratified`, with the shares kept among all labelled rows and not in every class."""
-    alike = pc.if_else(_plain(labels).is_valid(), 0, None)
-    return stratified(alike, comm, validation=validation, test=test, seed=seed)
+    return stratified(alike(labels), comm, validation=validation, test=test, seed=seed)
+
+
+def alike(labels: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return one class for all labels, none where there is none: for labels that are no classes."""
+    return pc.if_else(_plain(labels).is_valid(), 0, None)
 
 
 def grouped(
@@ -106,6 +110,7 @@ def by_time(
     *,
     validation: float,
     test: float,
+    borders: Sequence[str] = (),
 ) -> np.ndarray:
     """Collective. Return which split each of this rank's rows belongs to: the latest are the test.
 
@@ -115,10 +120,13 @@ def by_time(
     Args:
         labels: this rank's labels; a row without one is left out.
         times: this rank's dates, times, timestamps or numbers; a row without one is left out.
+        borders: when validation begins, when the test does and, if there is a third, when it ends: such as the times
+            are written. Instead of the shares.
     Returns:
         As `stratified`.
     Raises:
-        InputError: where the shares leave nothing for training, or the times are of another kind.
+        InputError: where the shares leave nothing for training, the times are of another kind, or the borders are no
+            rising times.
     """
     shares = _shares(validation, test)
     if kind(times.type) not in (*NUMBERS, *CLOCKS):
@@ -128,10 +136,13 @@ def by_time(
         )
     mine = to_floats(_whole(times))
     mine[np.asarray(_plain(labels).is_null())] = np.nan
+    if borders:
+        codes = np.searchsorted(_moments(borders, times.type), mine, "right")  # what is NaN comes last
+        return np.where(np.isnan(mine) | (codes >= len(SPLITS)), LEFT_OUT, codes).astype(np.uint8)
     everyone = allgather_rows(mine, comm)
     everyone = np.append(np.sort(everyone[~np.isnan(everyone)]), np.inf)  # the last one: where a split has no row
-    borders = everyone[np.cumsum(largest_remainder(len(everyone) - 1, shares))[:2]]
-    return np.where(np.isnan(mine), LEFT_OUT, np.searchsorted(borders, mine, "right")).astype(np.uint8)
+    starts = everyone[np.cumsum(largest_remainder(len(everyone) - 1, shares))[:2]]
+    return np.where(np.isnan(mine), LEFT_OUT, np.searchsorted(starts, mine, "right")).astype(np.uint8)
 
 
 def classes_left_out(
@@ -197,6 +208,19 @@ def _shares(validation: float, test: float) -> list[Fraction]:
             f"extract: received validation = {validation} and test = {test}, allowed: together below 1; lower one"
         )
     return [Fraction(1) - sum(shares), *shares]
+
+
+def _moments(borders: Sequence[str], type: pa.DataType) -> np.ndarray:
+    try:
+        found = to_floats(pa.array(borders, pa.string()).cast(type))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        found = np.full(len(borders), np.nan)
+    if not (np.diff(found) > 0).all():
+        raise InputError(
+            f"extract.borders: received {list(borders)}, allowed: rising times such as the column has ({type}); "
+            "change them"
+        )
+    return found
 
 
 def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from hvdedge import splits, tensors
 from hvdedge.columns import shown
 from hvdedge.errors import InputError
+from hvdedge.label_values import find_task
 from hvdedge.parallel import agree, allgather_json, bcast_json
 from hvdedge.stage import Stage, start
 from hvdedge.tables import ORIGIN, Table, gather_table, part_path
@@ -39,7 +40,7 @@ def main(stage: Stage) -> None:
 def _split(stage: Stage, table: Table) -> np.ndarray:
     """Collective. Return the split of each of this rank's rows, as the stage's settings ask for it."""
     settings, seed = stage.settings, stage.pipeline.seed
-    labels = _column(stage, table, "label", stage.section.choices["extractor"].options["label"])
+    labels = _labels(stage, table)
     shares = {"validation": settings["validation"], "test": settings["test"]}
     how = f"{settings['split']!r}"
     if settings["by"]:
@@ -48,7 +49,7 @@ def _split(stage: Stage, table: Table) -> np.ndarray:
         if settings["split"] == "group":
             codes = splits.grouped(labels, by, stage.comm, **shares, seed=seed)
         else:
-            codes = splits.by_time(labels, by, stage.comm, **shares)
+            codes = splits.by_time(labels, by, stage.comm, **shares, borders=settings["borders"])
     else:
         deal = splits.stratified if settings["split"] == "stratified" else splits.random
         codes = deal(labels, stage.comm, **shares, seed=seed)
@@ -57,6 +58,19 @@ def _split(stage: Stage, table: Table) -> np.ndarray:
     for name, classes in missing.items():
         stage.tell(f"no row for {name} of the classes {shown(classes)}")
     return codes
+
+
+def _labels(stage: Stage, table: Table) -> pa.Array | pa.ChunkedArray:
+    """Collective. Return what is dealt out: this rank's labels, or one class for all where there are no classes."""
+    options = stage.section.choices["extractor"].options
+    if "window" in options:  # the examples are no rows, which need no label then
+        return pa.array(np.zeros(table.num_rows, np.uint8))
+    labels = _column(stage, table, "label", options["label"])
+    task, why = find_task(table, options["label"], options.get("task", "classification"), stage.comm)
+    if task == "classification":
+        return labels
+    stage.note(what="regression", action=f"took the label {options['label']!r} for a number to be told: {why}")
+    return splits.alike(labels)
 
 
 def _column(stage: Stage, table: Table, option: str, name: str) -> pa.ChunkedArray:

@@ -121,6 +121,22 @@ def test_the_latest_rows_are_the_test_and_equal_times_stay_together(comm):
         by_time(labels[:1], pa.array(["x"]), comm, validation=0.1, test=0.2)
 
 
+def test_borders_say_when_validation_and_the_test_begin_and_end(comm):
+    labels, days = pa.array(["x"] * 9 + [None]), pa.array([date(2024, 1, number) for number in (*range(9, 0, -1), 1)])
+    shares = {"validation": 0.1, "test": 0.2}
+    two = by_time(labels, days, comm, **shares, borders=("2024-01-04", "2024-01-06")).tolist()
+    assert two == [2, 2, 2, 2, 1, 1, 0, 0, 0, 255]
+    three = by_time(labels, days, comm, **shares, borders=("2024-01-04", "2024-01-06", "2024-01-08")).tolist()
+    assert three == [255, 255, *two[2:]]
+    hours = days.cast(pa.timestamp("us"))
+    assert by_time(labels, hours, comm, **shares, borders=("2024-01-04", "2024-01-06 00:00:00")).tolist() == two
+    numbers = pa.array([*range(9, 0, -1), None])
+    assert by_time(labels, numbers, comm, **shares, borders=("4", "6")).tolist() == two
+    for borders in (("2024-01-06", "2024-01-04"), ("2024-01-04", "soon"), ("4", "6")):
+        with pytest.raises(InputError, match=r"extract.borders: received .*, allowed: rising times .* \(date32"):
+            by_time(labels, days, comm, **shares, borders=borders)
+
+
 @pytest.mark.parametrize(
     ("codes", "line"),
     [
