@@ -36,22 +36,29 @@ class Sequences:
     """
 
     def __init__(
-        self, table: Table, comm: MPI.Intracomm, *, time: str, series: str, where: str, keep: np.ndarray | None = None
+        self,
+        table: Table,
+        comm: MPI.Intracomm,
+        *,
+        time: str,
+        series: str,
+        where: tuple[str, str],
+        keep: np.ndarray | None = None,
     ):
         """Collective.
 
         Args:
             time: the column of numbers, dates or times that orders; the order of the table for "".
             series: the column that names the series; all rows are one for "".
-            where: the section, for messages.
+            where: the options that name these two, for messages.
             keep: bool (this rank's rows of the table,), which of them there are; all for None.
         Raises:
             InputError: where a column is not there, or cannot order or name series.
         """
-        for option, name, able in (("time", time, (*NUMBERS, *CLOCKS)), ("series", series, NAMING)):
-            if name and name not in of_kind(table, able):
+        for option, name, kinds in zip(where, (time, series), ((*NUMBERS, *CLOCKS), NAMING), strict=True):
+            if name and name not in of_kind(table, kinds):
                 raise InputError(
-                    f"{where}.{option}: received {name!r}, allowed: {shown(of_kind(table, able))}; name one of these"
+                    f"{option}: received {name!r}, allowed: {shown(of_kind(table, kinds))}; name one of these"
                 )
         self._table, self._comm = table, comm
         keys = first_row(table.num_rows, comm) + np.arange(table.num_rows, dtype=np.float64)

@@ -30,6 +30,13 @@ def main(stage: Stage) -> None:
     stage.metrics.update({"rows": profile["rows"], "seconds_by_profiler": seconds, "complete": profile["complete"]})
     stage.metrics.update({"found": counted, "dependencies": shown})
     stage.metrics["columns"] = {name: _short(its) for name, its in [*profile["columns"].items()][:COLUMNS]}
+    if "series" in profile:
+        stage.metrics["series"] = profile["series"] | {
+            "columns": {
+                name: its | {"autocorrelation": its["autocorrelation"][:1]}
+                for name, its in [*profile["series"]["columns"].items()][:COLUMNS]
+            }
+        }
     stage.metrics["correlations"] = profile.get("correlations", {}).get("strongest", [])
 
 

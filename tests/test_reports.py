@@ -24,6 +24,7 @@ from hvdedge.reports import (
     ranks,
     repairs,
     selection,
+    series,
     settings,
     speedup,
     stages,
@@ -409,6 +410,23 @@ def test_a_regression_shows_its_errors_where_others_show_accuracy():
     assert cells(comparison.tabulate([told, RUNS[1]]), "accuracy", "mse") == [(None, 0.25), (0.9833, None)]
     assert "mse" not in [column.key for column in comparison.tabulate(RUNS).columns]
     assert classes.tabulate([told]).rows == confusion.tabulate([told]).rows == []
+
+
+def test_series_are_told_by_column():
+    told = run("n1", 1)
+    sampling = {"step": 3600.0, "unit": "seconds", "gaps": 2, "missing_steps": 5, "equal_times": 0}
+    columns = {"OT": {"autocorrelation": [0.99], "period": None, "strength": None}}
+    columns["load"] = {"autocorrelation": [], "period": 24, "strength": 0.7}
+    told.records["profile"].metrics["series"] = {
+        **{"rows": 90, "series": 1, "sampling": sampling, "period": 24, "strength": 0.8, "columns": columns}
+    }
+    more = "90 rows in 1 series, a step of 3600.0 (seconds), 2 gaps of 5 steps, 0 equal times"
+    assert series.tabulate([told]).rows == [
+        ("all columns", 24, 0.8, None, more),
+        ("OT", None, None, 0.99, None),
+        ("load", 24, 0.7, None, None),
+    ]
+    assert series.tabulate([RUNS[0]]).rows == []
 
 
 def test_events_keep_all_that_was_said():

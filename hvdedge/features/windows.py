@@ -108,7 +108,9 @@ def extract(
     answer = fit(table, label, "classification", comm) if label else None
     in_none = np.array((split == LEFT_OUT).sum())
     comm.Allreduce(MPI.IN_PLACE, in_none, op=MPI.SUM)
-    rows = Sequences(table, comm, time=time, series=series, where="extract", keep=split != LEFT_OUT)
+    rows = Sequences(
+        table, comm, time=time, series=series, where=("extract.time", "extract.series"), keep=split != LEFT_OUT
+    )
     names = [*dict.fromkeys([*channels, *asked])]
     halo = max(plan.span - 1, 1)
 

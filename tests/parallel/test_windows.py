@@ -93,7 +93,7 @@ SEQUENCES = """
     rows = pa.table({"name": names, "time": pa.array(times, pa.int64()), "v": np.arange(len(names))})
     part = rows.slice(mine.start, mine.stop - mine.start).combine_chunks()
     table = Table.from_batches(rows.schema, part.to_batches(3), Workspace(folder, folder, 64_000_000))
-    found = Sequences(table, comm, time="time", series="name", where="test")
+    found = Sequences(table, comm, time="time", series="name", where=("time", "series"))
     values = found.place(["v"], lambda name, numbers: numbers, halo=4, type="float64")
     before = len(values) - len(found.places)
     told = [found.places.tolist(), found.lengths.tolist(), found.keys.tolist(), values[before:, 0].tolist()]
