@@ -48,3 +48,26 @@ def split_codes(batch: pa.RecordBatch, label: str) -> tuple[np.ndarray, np.ndarr
     codes = np.asarray(pc.fill_null(batch.column(SPLIT), LEFT_OUT), np.uint8)
     empty = is_missing(batch.column(label))
     return np.where(empty | (codes >= len(SPLITS)), LEFT_OUT, codes).astype(np.uint8), empty
+
+
+def training_rows(table: Table, names: list[str], label: str, comm: MPI.Intracomm) -> tuple[Table, dict[str, int]]:
+    """Collective. Return the columns `names` of the training rows, and how many rows are left out why.
+
+    Raises:
+        InputError: where there is no row for training.
+    """
+    codes = np.empty(table.num_rows, np.uint8)
+    counts, start = np.zeros(3, np.int64), 0  # training rows, rows without a label, others in no split
+    for batch in table.select([SPLIT, label]).batches():
+        here, empty = split_codes(batch, label)
+        codes[start : start + len(here)] = here
+        counts += (here == 0).sum(), empty.sum(), ((here == LEFT_OUT) & ~empty).sum()
+        start += len(here)
+    comm.Allreduce(MPI.IN_PLACE, counts, op=MPI.SUM)
+    if not counts[0]:
+        raise InputError(
+            "extract: received no row for training, allowed: at least one; clean less strictly or lower "
+            "extract.validation and extract.test"
+        )
+    why = {"no label": int(counts[1]), "in no split": int(counts[2])}
+    return table.select(names).filter(codes == 0), {reason: count for reason, count in why.items() if count}

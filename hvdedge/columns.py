@@ -163,7 +163,7 @@ class _Counter:
         self._parts.append(pa.table({"value": found.field(0), "count": found.field(1)}))
         self._values += len(found)
         if self._values > 2 * self.limit:
-            self._parts = [_summed(self._parts)]
+            self._parts = [summed(self._parts)]
             self._values = len(self._parts[0])
             if self._values > self.limit:
                 self.is_over, self._parts = True, []
@@ -171,15 +171,16 @@ class _Counter:
     def merge(self, table: Table, name: str, comm: MPI.Intracomm) -> pa.Table | None:
         type = table.schema.field(name).type
         schema = pa.schema({"value": type.value_type if pa.types.is_dictionary(type) else type, "count": pa.int64()})
-        mine = _summed(self._parts) if self._parts else schema.empty_table()
+        mine = summed(self._parts) if self._parts else schema.empty_table()
         sent = allgather_bytes(to_bytes(mine.to_batches(), schema), comm)
-        everyone = _summed([pa.Table.from_batches(from_bytes(part), schema) for part in sent])
+        everyone = summed([pa.Table.from_batches(from_bytes(part), schema) for part in sent])
         if len(everyone) > self.limit:
             return None
         return everyone.sort_by([("count", "descending"), ("value", "ascending")])
 
 
-def _summed(parts: list[pa.Table]) -> pa.Table:
+def summed(parts: list[pa.Table]) -> pa.Table:
+    """Return (value, count) with each value once; no null among them."""
     whole = pa.concat_tables(parts).combine_chunks()
     if not len(whole):
         return whole

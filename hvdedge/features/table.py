@@ -25,7 +25,7 @@ import pyarrow as pa
 from mpi4py import MPI
 
 from hvdedge.aggregates import Aggregate, fit, parse
-from hvdedge.class_labels import SPLIT, split_codes
+from hvdedge.class_labels import SPLIT, split_codes, training_rows
 from hvdedge.columns import (
     CLOCKS,
     TEXTS,
@@ -104,7 +104,7 @@ def extract(
     asked = {"drop": drop, "keep": keep, "numbers": numbers, "one_hot": one_hot, "hash": hash}
     overruled = _overruled(table, names, asked)
     grouped = parse(aggregates, table.select(names))
-    train, rows_left_out = _training_rows(table, names, label, comm)
+    train, rows_left_out = training_rows(table, names, label, comm)
     plan = _Plan(one_hot_levels, hash_levels, buckets, overruled, dependencies)
     encodings = _fit(train, names, plan, comm)
     encodings += _aggregated(train, grouped, plan, comm)
@@ -154,25 +154,6 @@ def _overruled(table: Table, names: list[str], asked: dict[str, tuple[str, ...]]
                 raise InputError(f"{where}: received {name!r}, {holds}, allowed: {allowed}; leave it out")
             found[name] = option
     return found
-
-
-def _training_rows(table: Table, names: list[str], label: str, comm: MPI.Intracomm) -> tuple[Table, dict[str, int]]:
-    """Collective. Return the training rows, and how many rows are left out why."""
-    codes = np.empty(table.num_rows, np.uint8)
-    counts, start = np.zeros(3, np.int64), 0  # training rows, rows without a label, others in no split
-    for batch in table.select([SPLIT, label]).batches():
-        here, empty = split_codes(batch, label)
-        codes[start : start + len(here)] = here
-        counts += (here == 0).sum(), empty.sum(), ((here == LEFT_OUT) & ~empty).sum()
-        start += len(here)
-    comm.Allreduce(MPI.IN_PLACE, counts, op=MPI.SUM)
-    if not counts[0]:
-        raise InputError(
-            "extract: received no row for training, allowed: at least one; clean less strictly or lower "
-            "extract.validation and extract.test"
-        )
-    why = {"no label": int(counts[1]), "in no split": int(counts[2])}
-    return table.select(names).filter(codes == 0), {reason: count for reason, count in why.items() if count}
 
 
 @dataclass
