@@ -3,6 +3,7 @@
     as          of cells                columns of x
     number      numbers, clocks         1: (f(v) - mean) / deviation, f(v) = v or, with "log", sign(v) log(1 + |v|)
     one_hot     any, as text            1 for each of "levels": 1 where the cell is that one
+    embed       any, as text            1: the number of the cell in "levels", from 1 on
     hash        any, as text            "buckets": -1 or 1 at the place that the cell's hash names
     frequency   any, as text            1: as number, v = training rows whose value has the same hash, "counts"
     year        date, timestamp         1: as number, v = the year
@@ -36,6 +37,16 @@ LARGEST = 1e9  # standard deviations; what a row holds beyond that would be infi
 def width(encodings: Sequence[Encoding]) -> int:
     """Return how many columns of x these are."""
     return sum(_width(encoding) for encoding in encodings)
+
+
+def embedded(encodings: Sequence[Encoding]) -> list[dict[str, int]]:
+    """Return which columns of x are numbers of levels, `place`, and the highest number, `levels`."""
+    found, place = [], 0
+    for encoding in encodings:
+        if encoding["as"] == "embed":
+            found.append({"place": place, "levels": len(encoding["levels"])})
+        place += _width(encoding)
+    return found
 
 
 def encode(batch: pa.RecordBatch, encodings: Sequence[Encoding]) -> np.ndarray:
@@ -101,6 +112,8 @@ def _fill(x: np.ndarray, column: pa.Array, encoding: Encoding) -> None:
         places = level_places(column, encoding["levels"])
         rows = np.flatnonzero(places >= 0)
         x[rows, places[rows]] = 1
+    elif way == "embed":
+        x[:, 0] = level_places(column, encoding["levels"]) + 1
     elif way == "hash":
         places, sign = hash_places(column, encoding["buckets"])
         rows = np.flatnonzero(places >= 0)

@@ -57,6 +57,11 @@ def flat_width(features: Features, name: str, most: int = 1 << 30) -> int:
         raise InputError(
             f"extract.{name}: received x of {features.x_type}, allowed: numbers, float32; leave [extract.{name}] out"
         )
+    if "embedded" in features.spec:
+        raise InputError(
+            f"extract.{name}: received columns of x that are numbers of levels, allowed: quantities; leave "
+            f"extract.embed and extract.embed_levels out, or [extract.{name}]"
+        )
     if width > most:
         raise InputError(
             f"extract.{name}: received {width:,} columns, allowed: up to {most:,}; put [extract.random_projection] "

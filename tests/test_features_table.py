@@ -12,6 +12,7 @@ from small_tables import table_of
 from hvdedge.encodings import encode
 from hvdedge.errors import InputError
 from hvdedge.features.table import extract
+from hvdedge.reduction import random_projection
 
 TRAINING = 40
 
@@ -324,3 +325,32 @@ def test_more_groups_than_a_rank_holds_are_refused(comm, workspace):
     rows = {"client": [f"c{number // 2}" for number in range(30_000)], "n": [*range(3)] * 10_000}
     with pytest.raises(InputError, match="extract.aggregates: received 'client', which has over 10,000 groups"):
         extract(made(workspace, **rows), comm, aggregates=("mean(n) by client",))
+
+
+def test_categories_become_level_numbers_where_asked_for(comm, workspace):
+    columns = {
+        "few": [*"xyxx"] * 10,
+        "some": [f"s{number % 5}" for number in range(40)],
+        "many": [f"m{number % 13}" for number in range(40)],
+        "size": [None, 3, 1, 3] * 10,
+    }
+    options = {"one_hot_levels": 2, "embed_levels": 5, "hash_levels": 20, "buckets": 3, "embed": ("size",)}
+    features = extract(made(workspace, **columns), comm, **options)
+    assert [one["as"] for one in features.spec["encodings"]] == ["one_hot", "embed", "hash", "embed", "missing"]
+    assert features.spec["embedded"] == [{"place": 2, "levels": 5}, {"place": 6, "levels": 2}]
+    assert vectors(features)[:6, 2].tolist() == [1, 2, 3, 4, 5, 1]
+    assert vectors(features)[:4, 6].tolist() == [0, 1, 2, 1]  # 3 is more frequent than 1; a missing one is 0
+    assert features.decisions["some"] == "embed: 5 values in the training rows, over 2, up to 5"
+    assert features.decisions["size"].startswith("embed: embed names it")
+    assert "embedded" not in extract(made(workspace, **columns), comm).spec
+
+
+def test_a_level_that_no_training_row_has_is_0(comm, workspace):
+    features = extract(made(workspace, 2, word=[*"xyxyxxq", None]), comm, embed=("word",))
+    assert vectors(features)[:, 0].tolist() == [1, 2, 1, 2, 1, 1, 0, 0]
+
+
+def test_level_numbers_cannot_be_reduced(comm, workspace):
+    features = extract(made(workspace, word=[*"xyxy"], n=[1, 2, 2, 1]), comm, embed=("word",))
+    with pytest.raises(InputError, match="extract.random_projection: received columns of x that are numbers of levels"):
+        random_projection.reduce(features, comm, components=1)

@@ -1,5 +1,6 @@
 """The dense network: its shape, and the same weights for the same seed."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -27,3 +28,23 @@ def test_a_seed_gives_its_weights_and_no_two_layers_the_same():
     assert all((one == two).all() for one, two in zip(first, again, strict=True))
     assert not (first[0] == other[0]).any()
     assert not (first[0] == first[2]).any()
+
+
+def test_level_numbers_become_vectors_and_quantities_stay(tmp_path):
+    spec = {"input_shape": [4], "classes": [0, 1], "embedded": [{"place": 1, "levels": 4}, {"place": 3, "levels": 200}]}
+    model = build(spec, hidden=3, layers=1, seed=2)
+    # vectors of (4 + 1) // 2 and 50 numbers, the two quantities, hidden units, classes
+    assert model.count_params() == 5 * 2 + 201 * 50 + (2 + 50 + 2 + 1) * 3 + 4 * 2
+    few, many, kernel, bias, last, end = sorted(model.get_weights()[:2], key=len) + model.get_weights()[2:]
+    x = np.array([[0.5, 3, -1, 200], [2, 0, 1, 0]], np.float32)
+    for row, got in zip(x, np.asarray(model(x)), strict=True):
+        inputs = np.concatenate([row[[0, 2]], few[int(row[1])], many[int(row[3])]])
+        np.testing.assert_allclose(got, np.maximum(inputs @ kernel + bias, 0) @ last + end, rtol=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    assert (np.asarray(again(x)) == np.asarray(model(x))).all()
+
+
+def test_level_numbers_alone_are_enough():
+    model = build({"input_shape": [1], "classes": [0, 1], "embedded": [{"place": 0, "levels": 1}]}, hidden=3, layers=1)
+    assert model.count_params() == 2 + 2 * 3 + 4 * 2

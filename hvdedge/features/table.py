@@ -3,6 +3,7 @@
     left out    named by `drop`; no value; one value (or none) in 99.9 % of the rows; keys; arrays; by `dependencies`
     number      integers, floats, booleans: (v - mean) / deviation, of log(1 + v) where that takes a skew above 1 away
     one_hot     text and categories of up to `one_hot_levels` values
+    embed       ... of more than that, up to `embed_levels`: the value's number, for an embedding
     hash        ... of up to `hash_levels` values
     frequency   ... of more: how often the value is
     year, month, weekday, hour      the parts of dates and times that differ
@@ -37,12 +38,12 @@ from hvdedge.columns import (
     value_counts,
 )
 from hvdedge.determined import determined
-from hvdedge.encodings import CIRCLES, SCALED, Encoding, encode, hash_places, is_missing, unscaled, width
+from hvdedge.encodings import CIRCLES, SCALED, Encoding, embedded, encode, hash_places, is_missing, unscaled, width
 from hvdedge.errors import InputError
 from hvdedge.exact_sums import ends, means, moments
 from hvdedge.hashes import hash_text
 from hvdedge.label_values import fit as fit_label
-from hvdedge.options import Count, Path
+from hvdedge.options import Count, Natural, Path
 from hvdedge.parallel import frequencies
 from hvdedge.splits import LEFT_OUT
 from hvdedge.tables import Table
@@ -70,7 +71,9 @@ def extract(
     numbers: tuple[str, ...] = (),
     one_hot: tuple[str, ...] = (),
     hash: tuple[str, ...] = (),
+    embed: tuple[str, ...] = (),
     one_hot_levels: Count = 64,
+    embed_levels: Natural = 0,
     hash_levels: Count = 1000,
     buckets: Count = 64,
     dependencies: Path = "",
@@ -84,9 +87,11 @@ def extract(
         label: the column that holds the class, of numbers, text or booleans, or the number to be told.
         task: regression takes the label for a number, classification for a class; auto tells them apart by what it
             holds, see `hvdedge/label_values.py`.
-        drop, keep, numbers, one_hot, hash: names or patterns (p*) of columns that are left out, not left out as keys
-            or near-constant, or encoded in that way whatever they hold; each column in one of them at most.
+        drop, keep, numbers, one_hot, hash, embed: names or patterns (p*) of columns that are left out, not left out
+            as keys or near-constant, or encoded in that way whatever they hold; each column in one of them at most.
         one_hot_levels: the most values of a text column that get a column each.
+        embed_levels: the most values of a text column, of more than `one_hot_levels`, that get a number each, for
+            models that embed, such as dense.
         hash_levels: the most values of a text column that are hashed.
         buckets: the columns that a hashed one becomes.
         dependencies: a data_profile.json, "{run}/data_profile.json" for the run's own: columns that follow from another
@@ -94,18 +99,19 @@ def extract(
         aggregates: features of groups, such as "mean(amount) by client"; see `hvdedge/aggregates.py`.
     Returns:
         The examples: x float32 (rows, features), y int64 (rows,), the number of the label among the sorted classes,
-        or float32 (rows,), the label in standard deviations. `encodings` in the spec is what `encodings.encode` takes.
+        or float32 (rows,), the label in standard deviations. `encodings` in the spec is what `encodings.encode` takes;
+        `embedded` are its columns of level numbers.
     Raises:
         InputError: where the label or a pattern does not fit the table, a column is named twice or cannot be encoded
             as asked, there is no row for training, or no column is left.
     """
     answer = fit_label(table, label, task, comm)
     names = [name for name in table.columns if name not in (label, SPLIT)]
-    asked = {"drop": drop, "keep": keep, "numbers": numbers, "one_hot": one_hot, "hash": hash}
+    asked = {"drop": drop, "keep": keep, "numbers": numbers, "one_hot": one_hot, "hash": hash, "embed": embed}
     overruled = _overruled(table, names, asked)
     grouped = parse(aggregates, table.select(names))
     train, rows_left_out = training_rows(table, names, label, comm)
-    plan = _Plan(one_hot_levels, hash_levels, buckets, overruled, dependencies)
+    plan = _Plan(one_hot_levels, embed_levels, hash_levels, buckets, overruled, dependencies)
     encodings = _fit(train, names, plan, comm)
     encodings += _aggregated(train, grouped, plan, comm)
     if not encodings:
@@ -128,6 +134,8 @@ def extract(
         "encodings": encodings,
         "label": label,
     }
+    levels = embedded(encodings)
+    spec |= {"embedded": levels} if levels else {}
     return Features(
         spec,
         batches,
@@ -183,9 +191,16 @@ class _Plan:
     """What is decided about each column, and why."""
 
     def __init__(
-        self, one_hot_levels: int, hash_levels: int, buckets: int, overruled: dict[str, str], dependencies: str
+        self,
+        one_hot_levels: int,
+        embed_levels: int,
+        hash_levels: int,
+        buckets: int,
+        overruled: dict[str, str],
+        dependencies: str,
     ):
         self.one_hot_levels = one_hot_levels
+        self.embed_levels = embed_levels
         self.hash_levels = hash_levels
         self.buckets = buckets
         self.overruled = overruled
@@ -224,7 +239,7 @@ class _Plan:
         self.left_out = {name: reason for name, reason in reasons.items() if reason}
 
     def way(self, name: str, seen: _Seen) -> tuple[str, str]:
-        """Return how a column is encoded, and why: number, one_hot, hash, frequency or parts."""
+        """Return how a column is encoded, and why: number, one_hot, embed, hash, frequency or parts."""
         option = self.overruled.get(name, "keep")
         if option != "keep":
             return option.removesuffix("s"), f"{option} names it"
@@ -232,6 +247,8 @@ class _Plan:
             values = f"{seen.distinct:,} values in the training rows"
             if seen.distinct <= self.one_hot_levels:
                 return "one_hot", f"{values}, up to {self.one_hot_levels:,}"
+            if seen.distinct <= self.embed_levels:
+                return "embed", f"{values}, over {self.one_hot_levels:,}, up to {self.embed_levels:,}"
             if seen.distinct <= self.hash_levels:
                 return "hash", f"{values}, over {self.one_hot_levels:,}"
             return "frequency", f"{values}, over {self.hash_levels:,}"
@@ -317,10 +334,10 @@ def _draft(name: str, way: str, seen: _Seen, buckets: int) -> list[Encoding]:
     """Return the encodings that come into question, what is fitted still open."""
     if way == "number":
         return [{"column": name, "as": way, "log": log} for log in (False, True)]
-    if way == "one_hot":
+    if way in ("one_hot", "embed"):
         if seen.levels is None:
             raise InputError(
-                f"extract.one_hot: received {name!r}, which has over {MOST_VALUES:,} values, allowed: fewer; hash it"
+                f"extract.{way}: received {name!r}, which has over {MOST_VALUES:,} values, allowed: fewer; hash it"
             )
         return [{"column": name, "as": way, "levels": seen.levels}]
     if way == "hash":

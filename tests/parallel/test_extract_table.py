@@ -24,6 +24,7 @@ EXTRACT = """
             "id": rng.permutation(count),
             "word": pa.array(rng.choice([*"uvwxyz"], count), mask=rng.random(count) < 0.1).dictionary_encode(),
             "some": [f"s{number}" for number in rng.integers(0, 90, count)],
+            "level": rng.choice([*"pqrst"], count),
             "many": [f"m{number}" for number in rng.integers(0, 2000, count)],
             "key": [f"k{number}" for number in range(count)],
             "when": [start + timedelta(hours=int(hours)) for hours in rng.integers(0, 20_000, count)],
@@ -36,7 +37,8 @@ EXTRACT = """
         mine = rows.slice(part.start, part.stop - part.start).combine_chunks()
         whats = ("mean", "std", "min", "max")
         grouped = ("count by many", "shares(word) by some", *(f"{what}(skewed) by some" for what in whats))
-        features = extract(Table.from_batches(rows.schema, mine.to_batches(997), workspace), comm, aggregates=grouped)
+        features = extract(Table.from_batches(rows.schema, mine.to_batches(997), workspace), comm, aggregates=grouped,
+                           embed=("level",))
         parts = [np.concatenate([a.view(np.uint8).ravel() for a in arrays] or [np.empty(0, np.uint8)])
                  for arrays in list(zip(*features.batches())) or [[]] * 3]
         every = [hashlib.sha256(b"".join(allgather_bytes(part.tobytes(), comm))).hexdigest() for part in parts]
@@ -48,6 +50,18 @@ EXTRACT = """
 def test_vectors_and_parameters_are_the_same_on_any_number_of_ranks(mpirun, tmp_path):
     found = [mpirun(ranks, EXTRACT, tmp_path).splitlines() for ranks in (1, 2, 3, 4)]
     assert found[1:] == [found[0]] * 3
-    for way in ("number", "one_hot", "hash", "frequency", "year", "month", "weekday", "hour", "aggregate", "missing"):
+    for way in (
+        "number",
+        "one_hot",
+        "hash",
+        "frequency",
+        "year",
+        "month",
+        "weekday",
+        "hour",
+        "aggregate",
+        "embed",
+        "missing",
+    ):
         assert f'"as": "{way}"' in found[0][0]
     assert '{"id": "a key' in found[0][0]
