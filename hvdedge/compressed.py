@@ -17,7 +17,8 @@ class CompressedModel:
 
     Args:
         model: the keras.Model with the weights as they are now.
-        integer: whether it is stored with 8-bit integers for weights and activations.
+        integer: whether it is stored with 8-bit integers for weights and, but for level numbers among quantities,
+            activations.
     """
 
     model: Any
@@ -36,9 +37,12 @@ class CompressedModel:
         """
         import tensorflow as tf
 
+        is_float = self.model.inputs[0].dtype == "float32"
+        has_levels = any(type(layer).__name__ == "Embedding" for layer in self.model.layers)
         converter = tf.lite.TFLiteConverter.from_keras_model(self.model)
         if self.integer:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if self.integer and not (is_float and has_levels):  # level numbers among quantities are lost in 8 bits
             converter.representative_dataset = lambda: ([row[None]] for row in sample)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.int8

@@ -58,7 +58,7 @@ class Extract(msgspec.Struct, forbid_unknown_fields=True):
 
     `split`: stratified keeps the shares in every class, random among all rows, group leaves no value of the column `by`
     in two splits, time makes the rows with the largest `by` the test. `borders`, with time: when validation begins, the
-    test begins and, if there is a third, ends, instead of the shares.
+    test begins and, if there is a third, ends, instead of the shares. `storage` is how x is kept on disk.
     """
 
     split: Literal["stratified", "random", "group", "time"] = "stratified"
@@ -67,6 +67,7 @@ class Extract(msgspec.Struct, forbid_unknown_fields=True):
     test: Between = 0.2
     borders: tuple[str, ...] = ()
     uncleaned: bool = False
+    storage: Literal["auto", "uint8", "float16", "float32"] = "auto"
 
 
 class Train(msgspec.Struct, forbid_unknown_fields=True):

@@ -26,10 +26,12 @@ import numpy as np
 
 from hvdedge.errors import InputError
 from hvdedge.splits import SPLITS
+from hvdedge.storage import Storage, from_attributes
 
 DATASETS = ("x", "y")
 WEIGHT = "weight"  # of the training rows
 CHUNK_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,7 @@ def write_part(features: Features, path: pathlib.Path) -> dict[str, int]:
     with h5py.File(path, "w") as file:
         for split in SPLITS:
             for name in _datasets(split):
-                shape, type = shapes[name]
-                row_bytes = np.dtype(type).itemsize * int(np.prod(shape, dtype=np.int64))
-                chunk = (max(CHUNK_BYTES // max(row_bytes, 1), 1), *shape)
-                file.create_dataset(f"{split}/{name}", (0, *shape), type, maxshape=(None, *shape), chunks=chunk)
+                _create(file, f"{split}/{name}", *shapes[name])
         for codes, *values, weights in features._weighted():
             for code, split in enumerate(SPLITS):
                 chosen = (codes == code) & (weights > 0)
@@ -114,12 +113,37 @@ def write_part(features: Features, path: pathlib.Path) -> dict[str, int]:
     return rows
 
 
-def join(folder: pathlib.Path, parts: Sequence[str], path: pathlib.Path) -> dict[str, int]:
+def blocks(part: pathlib.Path, name: str = "x") -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the split and the rows of x, or of another array, in a part, block by block; at least one a split."""
+    with h5py.File(part, "r") as file:
+        for split in SPLITS:
+            if name in file[split]:
+                data = file[split][name]
+                rows = max(BLOCK_BYTES // max(data.dtype.itemsize * int(np.prod(data.shape[1:])), 1), 1)
+                yield from ((split, data[start : start + rows]) for start in range(0, max(len(data), 1), rows))
+
+
+def pack(draft: pathlib.Path, path: pathlib.Path, storage: Storage) -> None:
+    """Write a part that `write_part` made once more, with x as it is to be kept."""
+    with h5py.File(path, "w") as file:
+        for name in (*DATASETS, WEIGHT):
+            for split, rows in blocks(draft, name):
+                kept = storage.pack(rows) if name == "x" else rows
+                where = f"{split}/{name}"
+                data = file[where] if where in file else _create(file, where, rows.shape[1:], kept.dtype)
+                data.resize(len(data) + len(kept), axis=0)
+                data[len(data) - len(kept) :] = kept
+
+
+def join(
+    folder: pathlib.Path, parts: Sequence[str], path: pathlib.Path, storage: Storage | None = None
+) -> dict[str, int]:
     """Write `features.h5` at `path`, whose rows are those of all parts; return split -> rows.
 
     Args:
         folder: where `features.h5` will lie, also when `path` is a temporary name elsewhere.
         parts: the parts in the order of the ranks, relative to `folder`.
+        storage: how x is kept in them; None: as it was made.
     """
     sizes: dict[str, list[tuple[int, tuple[int, ...], np.dtype]]] = {}
     for part in parts:
@@ -140,6 +164,7 @@ def join(folder: pathlib.Path, parts: Sequence[str], path: pathlib.Path) -> dict
                     layout[start : start + size] = h5py.VirtualSource(part, name, (size, *shape), type)
                 start += size
             file.create_virtual_dataset(name, layout)
+        file.attrs.update({} if storage is None else storage.attributes())
     return rows
 
 
@@ -178,6 +203,7 @@ class FeatureReader:
         access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
         access.set_virtual_prefix(os.fsencode(path.parent.resolve()))  # HDF5 would also look in the working folder
         self._data = {name: h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access)) for name in _names()}
+        self._storage = from_attributes(self._data["train/x"].dtype, file.attrs)
 
     def rows(self, split: str) -> int:
         """Return how many examples `train`, `validation` or `test` has."""
@@ -187,13 +213,20 @@ class FeatureReader:
         """Return x and y of the examples in a slice, or of those with the numbers in an array, in its order."""
         x, y = self._data[f"{split}/x"], self._data[f"{split}/y"]
         if isinstance(rows, slice):
-            return x[rows], y[rows]
+            return self._storage.unpack(x[rows]), y[rows]
         chosen, place = np.unique(rows, return_inverse=True)  # HDF5 reads rising numbers only
-        return x[chosen][place], y[chosen][place]
+        return self._storage.unpack(x[chosen])[place], y[chosen][place]
 
     def weights(self, rows: slice) -> np.ndarray:
         """Return how many rows each of these training examples stands for: float32 (rows,)."""
         return self._data[f"train/{WEIGHT}"][rows]
+
+
+def _create(file: h5py.File, name: str, shape: tuple[int, ...], type: Any) -> h5py.Dataset:
+    """Return a new dataset without rows."""
+    row_bytes = np.dtype(type).itemsize * int(np.prod(shape, dtype=np.int64))
+    chunk = (max(CHUNK_BYTES // max(row_bytes, 1), 1), *shape)
+    return file.create_dataset(name, (0, *shape), type, maxshape=(None, *shape), chunks=chunk)
 
 
 def _datasets(split: str) -> tuple[str, ...]:

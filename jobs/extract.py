@@ -1,12 +1,13 @@
 """Turn rows into tensors, split for training, validation and test: cleaned/ -> features.h5, features.json."""
 
+import math
 import pathlib
 import time
 
 import numpy as np
 import pyarrow as pa
 
-from hvdedge import splits, tensors
+from hvdedge import splits, storage, tensors
 from hvdedge.columns import shown
 from hvdedge.errors import InputError
 from hvdedge.label_values import find_task
@@ -95,20 +96,33 @@ def _extract(stage: Stage, table: Table, variant: str) -> dict:
         if "adapted" in features.facts:
             stage.note(what="adapted", method=name, action=features.facts["adapted"])
     part = str(part_path(pathlib.Path(f"{variant}features"), stage.comm.rank, ".h5"))
+    draft = stage.workspace.scratch / "features.h5"
+    with agree(stage.comm):
+        tensors.write_part(features, draft)
+    kept = storage.choose(
+        lambda: (x for _, x in tensors.blocks(draft)),
+        features.x_type,
+        stage.settings["storage"],
+        stage.comm,
+        [level["place"] for level in features.spec.get("embedded", ())],
+    )
     with agree(stage.comm), stage.output(part) as path:
-        tensors.write_part(features, path)
+        tensors.pack(draft, path, kept)
+        draft.unlink()
     parts = allgather_json(f"features/{pathlib.Path(part).name}", stage.comm)
     rows: dict[str, int] = {}
     with agree(stage.comm):
         if stage.is_root:
             with stage.output(f"{variant}features.h5") as path:
-                rows = tensors.join(stage.folder / variant, parts, path)
+                rows = tensors.join(stage.folder / variant, parts, path, kept)
             stage.write_json(f"{variant}features.json", features.spec)
     rows = bcast_json(rows, stage.comm)
+    shape = features.spec["input_shape"]
     return {
         "rows": rows,
         "rows_left_out": features.rows_left_out,
-        "shape": features.spec["input_shape"],
+        "shape": shape,
+        "storage": kept.told(sum(rows.values()) * math.prod(shape)),
         "left_out": features.left_out,
         "decisions": features.decisions,
         "reductions": found["reduction"],

@@ -1,5 +1,6 @@
 """Features: tensors made of pixel columns, written in parts, joined, and read back; hostile files refused."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -13,8 +14,9 @@ from hvdedge import methods
 from hvdedge.errors import InputError
 from hvdedge.features.image import extract
 from hvdedge.records import to_json
+from hvdedge.storage import choose
 from hvdedge.tables import Table
-from hvdedge.tensors import join, open_features, write_part
+from hvdedge.tensors import blocks, join, open_features, pack, write_part
 
 SPLIT = [0, 0, 1, 2, 0, 255, 0]
 
@@ -263,3 +265,39 @@ def test_what_is_no_hdf5_file_is_refused_in_one_line(content, tmp_path):
     with pytest.raises(InputError, match="features.h5: received features that cannot be read") as caught:
         open_features(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("x_type", "storage", "kept"), [("float32", "float16", "float16"), ("int32", "auto", "uint8")])
+def test_x_in_fewer_bytes_is_read_back_as_it_was_made(x_type, storage, kept, written, comm, workspace):
+    folder, drafts = written.parent, [written.parent / f"features/part-0000{number}.h5" for number in range(2)]
+    features = extract(small(workspace), comm, shape=(1, 2, 1), scale=False)
+    parts = ["features/a.h5", "features/b.h5"]
+    if x_type == "int32":  # from 1 on, as the row for validation holds -8
+        keep = features.batches
+        tokens = lambda: ((c, np.abs(x).astype(np.int32), y) for c, x, y in keep())  # noqa: E731
+        features = dataclasses.replace(features, batches=tokens, x_type="int32")
+    for draft, part in zip(drafts, parts, strict=True):
+        write_part(features, draft)
+        found = choose(lambda draft=draft: (x for _, x in blocks(draft)), x_type, storage, comm)
+        pack(draft, folder / part, found)
+    assert found.type == kept
+    assert join(folder, parts, written, found) == {"train": 6, "validation": 2, "test": 2}
+    with h5py.File(written) as file:
+        assert file["train/x"].dtype == kept
+        assert file["train/x"].shape == (6, 1, 2, 1)
+    reader = open_features(written)
+    for split in ("train", "validation", "test"):
+        x, y = reader.read(split, slice(None))
+        with h5py.File(drafts[0]) as file:
+            assert x.dtype == x_type
+            np.testing.assert_array_equal(x, np.tile(file[split]["x"][:], (2, 1, 1, 1)))  # small numbers: exact
+            assert y.tolist() == file[split]["y"][:].tolist() * 2
+    assert reader.read("train", np.array([2, 0]))[0].dtype == x_type
+
+
+@pytest.mark.parametrize("attributes", [{"levels": np.zeros(3, np.float32)}, {"x_type": "S9"}, {"scale": np.nan}])
+def test_a_file_that_says_what_cannot_be_of_its_numbers_is_refused(attributes, written):
+    with h5py.File(written, "a") as file:
+        file.attrs.update(attributes)
+    with pytest.raises(InputError, match="features that cannot be read"):
+        open_features(written)

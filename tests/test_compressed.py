@@ -1,0 +1,23 @@
+"""Stored models of level numbers and of tokens say in 8 bits what they said before."""
+
+import numpy as np
+import pytest
+
+from hvdedge.compressed import CompressedModel, Runner
+from hvdedge.models import dense, embedding
+
+RNG = np.random.default_rng(2)
+
+
+@pytest.mark.parametrize("integer", [False, True])
+def test_level_numbers_and_tokens_are_not_lost_in_8_bits(integer):
+    levels = np.stack([RNG.normal(0, 1, 60), RNG.integers(0, 901, 60)], axis=1).astype(np.float32)
+    spec = {"input_shape": [2], "classes": [0, 1], "embedded": [{"place": 1, "levels": 900}]}
+    tokens = RNG.integers(0, 500, (60, 6)).astype(np.int32)
+    words = {"input_shape": [6], "classes": [0, 1], "vocabulary_size": 500}
+    for model, x in ((dense.build(spec, hidden=8), levels), (embedding.build(words), tokens)):
+        stored = CompressedModel(model, integer).store(x)
+        wanted = np.asarray(model(x))
+        got = Runner(stored).predict(x)
+        assert np.abs(got - wanted).max() < (0.05 * np.ptp(wanted) if integer else 1e-5)
+        assert Runner(stored).latency_seconds(np.zeros(x.shape[1:], np.float32)) > 0
