@@ -55,6 +55,7 @@ def test_pixels_are_scaled_by_the_training_rows_and_empty_ones_are_zero(comm, wo
         "input_shape": [1, 2, 1],
         "classes": ["a", "b", "é"],
         "columns": ["p2", "p10"],
+        "shape": [1, 2, 1],
         "scale": {"min": 0.0, "max": 8.0},
         "label": "label",
     }

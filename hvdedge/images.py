@@ -1,0 +1,113 @@
+"""Pixels in columns as image tensors, by parameters that JSON can hold; images in another size; changed copies of them.
+
+    x = (pixel - min) / (max - min), an empty pixel is 0; then resized
+
+Smaller images are means over areas, larger ones bilinear between the centres of pixels. Every sum has a fixed order, so
+that an image is the same bit for bit whichever images stand beside it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hvdedge.columns import to_floats
+from hvdedge.sampling import uniform
+
+SHIFT = 1 / 8  # of height and width, at most
+DEGREES = 15.0
+DRAWS = 4  # random numbers a copy
+
+
+def encode(batch: pa.RecordBatch, spec: dict[str, Any]) -> np.ndarray:
+    """Return the rows as x, float32 (rows, *input_shape).
+
+    Args:
+        spec: `columns` (of the pixels), `shape` (of the image that they are), `scale` ("image": each by its own ends;
+            `min` and `max`, numbers or one a channel; None: as they are), `input_shape` (of x).
+    """
+    shape, scale = tuple(spec["shape"]), spec["scale"]
+    pixels = np.empty((batch.num_rows, len(spec["columns"])), np.float64)
+    for number, name in enumerate(spec["columns"]):
+        pixels[:, number] = to_floats(batch.column(name))
+    if scale == "image":
+        low = np.fmin.reduce(pixels, axis=1, initial=np.inf)[:, None]
+        high = np.fmax.reduce(pixels, axis=1, initial=-np.inf)[:, None]
+    elif scale is not None:
+        low, high = (np.resize(scale[end], pixels.shape[1]) for end in ("min", "max"))  # the channels in turn
+    if scale is not None:
+        pixels = (pixels - low) / np.where(high > low, high - low, 1.0)
+    x = np.where(np.isnan(pixels), 0, pixels).astype(np.float32).reshape(-1, *shape)
+    size = tuple(spec["input_shape"])
+    return x if size == shape else resize(x, size[0], size[1])
+
+
+def resize(x: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return images in another size: float32 (images, height, width, channels)."""
+    tall = _blend(np.moveaxis(x, 1, 0).astype(np.float64), height)
+    wide = _blend(np.moveaxis(tall, 2, 0), width)  # (width, height, images, channels)
+    return np.ascontiguousarray(wide.transpose(2, 1, 0, 3), np.float32)
+
+
+def changed(x: np.ndarray, rows: np.ndarray, ways: Sequence[str], copies: int, seed: int) -> np.ndarray:
+    """Return changed copies of images, float32 (images, copies, height, width, channels); what comes in is 0.
+
+    Args:
+        x: float32 (images, height, width, channels).
+        rows: a number for each image, which, with the seed, decides how it is changed.
+        ways: shift (whole pixels, up to an eighth of the height and width), flip (left to right, every other one),
+            rotate (up to 15 degrees, bilinear).
+    """
+    places = (rows[:, None] * copies + np.arange(copies)).reshape(-1) * DRAWS
+    drawn = [uniform(seed, places + number) for number in range(DRAWS)]
+    height, width = x.shape[1:3]
+    angle = np.where("rotate" in ways, np.radians((2 * drawn[0] - 1) * DEGREES), 0.0)
+    down, right = (
+        np.rint((2 * its - 1) * max(SHIFT * size, 1)) if "shift" in ways else np.zeros(len(places))
+        for its, size in ((drawn[1], height), (drawn[2], width))
+    )
+    flips = (drawn[3] < 0.5) & ("flip" in ways)
+    y, z = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
+    y, z = y - down[:, None, None], z - right[:, None, None]  # (copies of images, height, width)
+    z = np.where(flips[:, None, None], -z, z)
+    cosine, sine = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    source_y = cosine * y - sine * z + (height - 1) / 2
+    source_z = sine * y + cosine * z + (width - 1) / 2
+    made = _between(np.repeat(x, copies, axis=0), source_y, source_z)
+    return made.reshape(len(x), copies, *x.shape[1:])
+
+
+def _blend(x: np.ndarray, size: int) -> np.ndarray:
+    """Return x, (before, ...), with its first axis in another size."""
+    made = np.zeros((size, *x.shape[1:]))
+    for to, weights in enumerate(_weights(len(x), size)):
+        for place in np.flatnonzero(weights):
+            made[to] += weights[place] * x[place]
+    return made
+
+
+def _weights(before: int, after: int) -> np.ndarray:
+    """Return what each pixel of an axis is made of: float64 (after, before), rows that add up to 1."""
+    step = before / after
+    if step > 1:
+        edges = np.arange(after + 1) * step
+        inside = np.minimum(edges[1:, None], np.arange(1, before + 1)) - np.maximum(edges[:-1, None], np.arange(before))
+        return np.maximum(inside, 0) / step
+    centres = np.clip((np.arange(after) + 0.5) * step - 0.5, 0, before - 1)
+    return np.maximum(1 - np.abs(centres[:, None] - np.arange(before)), 0)
+
+
+def _between(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return each image at the places (y, z), bilinear; 0 outside: float32 (images, height, width, channels)."""
+    height, width = x.shape[1:3]
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]).astype(np.float64)
+    image = np.arange(len(x))[:, None, None]
+    low_y, low_z = np.floor(y), np.floor(z)
+    made = np.zeros((*y.shape, x.shape[3]))
+    for at_y, part_y in ((low_y, 1 - (y - low_y)), (low_y + 1, y - low_y)):
+        for at_z, part_z in ((low_z, 1 - (z - low_z)), (low_z + 1, z - low_z)):
+            row = np.clip(at_y + 1, 0, height + 1).astype(np.int64)
+            column = np.clip(at_z + 1, 0, width + 1).astype(np.int64)
+            made += (part_y * part_z)[..., None] * padded[image, row, column]
+    return made.astype(np.float32)
