@@ -6,18 +6,49 @@ Smaller images are means over areas, larger ones bilinear between the centres of
 that an image is the same bit for bit whichever images stand beside it.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from hvdedge.columns import to_floats
+from hvdedge.columns import NUMBERS, matching, natural, of_kind, shown, to_floats
+from hvdedge.errors import InputError
 from hvdedge.sampling import uniform
+from hvdedge.tables import Table
 
 SHIFT = 1 / 8  # of height and width, at most
 DEGREES = 15.0
 DRAWS = 4  # random numbers a copy
+
+
+def pixel_columns(
+    table: Table, columns: str, shape: tuple[int, ...] | None, where: str, others: Container[str] = ()
+) -> list[str]:
+    """Return the columns that hold pixels, in natural order.
+
+    Args:
+        columns: a pattern for their names.
+        shape: what they have to fill; None: anything.
+        where: the section that names the options `columns` and `shape`.
+        others: columns that hold something else.
+    Raises:
+        InputError: where the pattern matches none, or others than numbers, or they do not fill the shape.
+    """
+    found = [name for name in matching(table, (columns,), f"{where}.columns") if name not in others]
+    pixels = sorted(of_kind(table, NUMBERS, found), key=natural)
+    if len(pixels) < len(found):
+        raise InputError(
+            f"{where}.columns: received {columns!r}, which matches "
+            f"{shown([name for name in found if name not in pixels])}, allowed: columns of numbers; narrow the pattern"
+        )
+    if shape is not None and (not shape or min(shape) < 1 or len(pixels) != math.prod(shape)):
+        raise InputError(
+            f"{where}.shape: received {list(shape)} for the {len(pixels)} columns that match {columns!r}, "
+            f"allowed: numbers whose product is {len(pixels)}; change the shape or the pattern"
+        )
+    return pixels
 
 
 def encode(batch: pa.RecordBatch, spec: dict[str, Any]) -> np.ndarray:

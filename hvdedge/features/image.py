@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from mpi4py import MPI
 
 from hvdedge.class_labels import SPLIT, find_classes, split_codes
-from hvdedge.columns import NUMBERS, matching, natural, of_kind, plain, shown, to_floats
+from hvdedge.columns import plain, to_floats
 from hvdedge.errors import InputError
-from hvdedge.images import changed, encode
+from hvdedge.images import changed, encode, pixel_columns
 from hvdedge.options import Count
 from hvdedge.sampling import first_row
 from hvdedge.splits import LEFT_OUT
@@ -65,7 +65,7 @@ def extract(
             is no row for training, or all rows have the same label.
     """
     classes = find_classes(table, label, comm)
-    pixels = _pixels(table, label, columns, shape)
+    pixels = pixel_columns(table, columns, shape, "extract", {label, SPLIT})
     size = _size(shape, resize, augment)
     channels = shape[-1] if scale == "channel" and len(shape) == 3 else 1
     low, high, rows_left_out = _look(table, label, pixels, channels, comm)
@@ -105,22 +105,6 @@ def extract(
     left_out = dict.fromkeys(others, f"does not match {columns!r}")
     decisions = {columns: _told(shape, size, augment, more)}
     return Features(spec, batches, left_out=left_out, decisions=decisions, rows_left_out=rows_left_out)
-
-
-def _pixels(table: Table, label: str, columns: str, shape: tuple[int, ...]) -> list[str]:
-    found = [name for name in matching(table, (columns,), "extract.columns") if name not in (label, SPLIT)]
-    pixels = sorted(of_kind(table, NUMBERS, found), key=natural)
-    if len(pixels) < len(found):
-        raise InputError(
-            f"extract.columns: received {columns!r}, which matches "
-            f"{shown([name for name in found if name not in pixels])}, allowed: columns of numbers; narrow the pattern"
-        )
-    if not shape or min(shape) < 1 or len(pixels) != math.prod(shape):
-        raise InputError(
-            f"extract.shape: received {list(shape)} for the {len(pixels)} columns that match {columns!r}, "
-            f"allowed: numbers whose product is {len(pixels)}; change the shape or the pattern"
-        )
-    return pixels
 
 
 def _size(shape: tuple[int, ...], resize: tuple[int, ...], augment: tuple[str, ...]) -> list[int]:
