@@ -38,13 +38,13 @@ def split(column: pa.Array, tokens: str, lower: bool) -> tuple[pa.Array, np.ndar
     """
     texts = pc.utf8_normalize(pc.fill_null(to_text(column), ""), "NFC")
     points, lengths = code_points(pc.utf8_trim_whitespace(pc.utf8_lower(texts) if lower else texts))
-    different, which = np.unique(points, return_inverse=True)
+    different, which = _different(points)
     row = np.repeat(np.arange(len(texts)), lengths)
     kinds = np.array([_kind(chr(point)) for point in different], np.int8)[which]
     if tokens == "characters":
         kept = (kinds != BLANK) | _follows(kinds != BLANK, row)
         points = np.where(kinds == BLANK, ord(" "), points)[kept]
-        different, which = np.unique(points, return_inverse=True)
+        different, which = _different(points)
         return _texts(different, np.ones(len(different), bool)), which, np.bincount(row[kept], minlength=len(texts))
     starts = kinds == SIGN
     starts |= (kinds == IN_WORD) & ~_follows(kinds == IN_WORD, row)
@@ -58,6 +58,13 @@ def code_points(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Return the characters of all texts as numbers, uint32, one after the other, and how many each has, int64."""
     data = text_bytes(texts)[0].tobytes().decode()
     return np.frombuffer(data.encode("utf-32-le"), np.uint32), np.asarray(pc.utf8_length(texts), np.int64)
+
+
+def _different(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different characters, rising, and which of them each is; several times as fast as sorting."""
+    seen = np.zeros(int(points.max(initial=0)) + 1, bool)
+    seen[points] = True
+    return np.flatnonzero(seen), (np.cumsum(seen) - 1)[points]
 
 
 def _kind(character: str) -> int:
@@ -114,7 +121,7 @@ def symbols(words: pa.Array, alphabet: Sequence[str]) -> tuple[np.ndarray, np.nd
     """Return the numbers of the words' characters and ends, int64, one word after the other, and the word of each."""
     points, lengths = code_points(words)
     word = np.repeat(np.arange(len(words)), lengths)
-    different, which = np.unique(points, return_inverse=True)
+    different, which = _different(points)
     places = _places(pa.array([chr(point) for point in different], pa.string()), alphabet)[which]
     end = _places(pa.array([END]), alphabet)
     ends = np.cumsum(lengths)

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hvdedge.tensors import open_features
+
 HVDEDGE = str(pathlib.Path(sys.executable).parent / "hvdedge")
 STAGES = ["prepare", "clean", "profile", "extract", "train", "compress", "evaluate", "report"]
 
@@ -79,10 +81,10 @@ def test_repairs_are_judged_against_the_truth(digits, record):
 def test_the_uncleaned_model_is_tested_on_the_same_rows_in_the_scale_it_was_trained_in(digits):
     specs, rows = [], []
     for variant in ("", "uncleaned/"):
-        with h5py.File(digits / variant / "features.h5") as file:
-            specs.append(json.loads((digits / variant / "features.json").read_bytes()))
-            scale = specs[-1]["scale"]
-            rows.append((file["test/x"][:] * (scale["max"] - scale["min"]) + scale["min"], file["test/y"][:]))
+        reader = open_features(digits / variant / "features.h5")
+        specs.append(reader.spec)
+        x, y = reader.read("test", slice(None))
+        rows.append((x * (reader.spec["scale"]["max"] - reader.spec["scale"]["min"]) + reader.spec["scale"]["min"], y))
     assert specs[0]["classes"] == specs[1]["classes"]
     np.testing.assert_allclose(rows[0][0], rows[1][0], atol=1e-3)  # float32 of a range of 1,620
     np.testing.assert_array_equal(rows[0][1], rows[1][1])
