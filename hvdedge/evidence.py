@@ -75,6 +75,7 @@ class Evidence:
         masks: pattern (see `mask`) -> cells of a sample, None once there are too many.
         units: unit -> number of cells, None once they are too many.
         nines: 9999, -999 and the like -> number of cells.
+        left_bytes: the size of the values that `see` kept for `settle`.
     """
 
     counts: Counter = field(default_factory=Counter)
@@ -83,6 +84,7 @@ class Evidence:
     masks: dict[str, int] | None = field(default_factory=dict)
     units: dict[str, int] | None = field(default_factory=dict)
     nines: Counter = field(default_factory=Counter)
+    left_bytes: int = field(default=0, repr=False, compare=False)
     _left: list[tuple[pa.Array, np.ndarray]] = field(default_factory=list, repr=False, compare=False)
     _hits: Counter = field(default_factory=Counter, repr=False, compare=False)  # what is quickest here
     _tries: Counter = field(default_factory=Counter, repr=False, compare=False)
@@ -109,11 +111,7 @@ class Evidence:
         if len(cells):
             encoded = cells.dictionary_encode()
             self._left.append((encoded.dictionary, np.bincount(encoded.indices.to_numpy())))
-
-    @property
-    def left_bytes(self) -> int:
-        """The size of the values that `see` kept."""
-        return sum(values.nbytes for values, _ in self._left)
+            self.left_bytes += encoded.dictionary.nbytes
 
     def settle(self, find_missing: Callable[[pa.Array], pa.Array]) -> None:
         """Count the cells that `see` kept: many at once, because a look costs much the same for few as for many.
@@ -125,7 +123,7 @@ class Evidence:
             return
         encoded = pa.concat_arrays([values for values, _ in self._left]).dictionary_encode()
         counts = np.concatenate([numbers for _, numbers in self._left])
-        self._left = []
+        self._left, self.left_bytes = [], 0
         values = find_missing(encoded.dictionary)
         numbers = np.bincount(encoded.indices.to_numpy(), counts).astype(np.int64)  # float64: exact below 2**53
         if values.null_count:

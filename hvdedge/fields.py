@@ -32,7 +32,7 @@ TEXT_BYTES = 32  # of a text, compared letter by letter
 WORDS = 32  # of a text, compared word by word: its rarest
 WORDY = 1.3  # words a cell, from which on they are compared, too
 LONG = 5.0  # words a cell, from which on only they are
-TOGETHER = 1 << 16  # rows that are read at once
+TOGETHER_BYTES = 1 << 20  # of a column that are read at once
 RARE = 8  # steps of a word's rarity for each halving of its frequency
 HASH = 0xFFFFFFFF  # the bits of a word's hash
 
@@ -230,9 +230,9 @@ def _cells(table: Table, group: list[str], low: float, wide: float) -> np.ndarra
 def _mean_words(table: Table, names: list[str], comm: MPI.Intracomm) -> dict[str, float]:
     """Collective. Return how many words the cells of each column have in the mean."""
     told = np.zeros((2, len(names)), np.int64)
-    for batch in _regrouped(table.select(names)) if names else ():
-        for number, name in enumerate(names):
-            words = np.asarray(pc.fill_null(_each_once(_count_words, to_text(batch.column(name))), 0))
+    for number, name in enumerate(names):
+        for batch in _regrouped(table.select([name])):
+            words = np.asarray(pc.fill_null(_each_once(_count_words, to_text(batch.column(0))), 0))
             told[:, number] += (words > 0).sum(), words.sum()
     comm.Allreduce(MPI.IN_PLACE, told, op=MPI.SUM)
     return dict(zip(names, (told[1] / np.maximum(told[0], 1)).tolist(), strict=True))
@@ -300,11 +300,11 @@ def _column(
 
 
 def _regrouped(table: Table) -> Iterator[pa.RecordBatch]:
-    """Yield the rows in batches of about `TOGETHER` rows, among which more are alike than among fewer."""
+    """Yield the rows in batches of about `TOGETHER_BYTES`: among many rows more are alike than among few."""
     held: list[pa.RecordBatch] = []
     for batch in table.batches():
         held.append(batch)
-        if sum(part.num_rows for part in held) >= TOGETHER:
+        if sum(part.nbytes for part in held) >= TOGETHER_BYTES:
             yield pa.concat_batches(held)
             held = []
     if held:

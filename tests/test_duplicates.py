@@ -405,7 +405,7 @@ def test_records_are_the_same_however_many_rows_are_read_at_once(comm, workspace
     columns = {name: words[draw.integers(0, 6, 40)].tolist() for name in ("one", "two")}
     table = table_of(workspace, 7, **columns, street=[f"Long Road {n % 9} flat {n}" for n in range(40)])
     whole = fields.read(table, ["one", "two", "street"], comm)
-    monkeypatch.setattr(fields, "TOGETHER", 1)
+    monkeypatch.setattr(fields, "TOGETHER_BYTES", 1)
     parts = fields.read(table, ["one", "two", "street"], comm)
     assert parts.fields == whole.fields and parts.cells.keys() == whole.cells.keys()
     for name, cells in whole.cells.items():
