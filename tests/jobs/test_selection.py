@@ -70,7 +70,8 @@ def test_rows_are_selected_and_trained_on_with_their_weights(points, hvdedge, re
     reader = open_features(points / "results/points/a/features.h5")
     assert reader.read("train", slice(None))[0].shape == (centres["kept"], 3)
     assert reader.weights(slice(None)).sum() == pytest.approx(840, rel=0.05)  # the sample is random
-    assert record(points / "results/points/a", "evaluate")["metrics"]["accuracy"] > 0.85
+    accuracy = record(points / "results/points/a", "evaluate")["metrics"]["accuracy"]
+    assert accuracy > 0.75  # half is right by chance, and one of four columns is gone
 
 
 def test_a_class_too_small_for_its_share_is_told_as_an_event(points, hvdedge, record):
