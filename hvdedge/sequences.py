@@ -25,7 +25,7 @@ NAMING = ("boolean", *NUMBERS, *CLOCKS, *TEXTS)  # kinds of columns that can nam
 class Sequences:
     """The rows that have a time and a series, sorted by both over all ranks; equal ones stay in the table's order.
 
-    A rank holds about 60 bytes for each row that it had or gets; the ranks get about equally many.
+    A rank holds about 150 bytes for each of its rows while it sorts; the ranks get about equally many.
 
     Attributes:
         keys: float64 (rows here,), their times, or their numbers in the table.
