@@ -302,3 +302,13 @@ def test_a_file_that_says_what_cannot_be_of_its_numbers_is_refused(attributes, w
         file.attrs.update(attributes)
     with pytest.raises(InputError, match="features that cannot be read"):
         open_features(written)
+
+
+def test_the_same_features_in_fewer_bytes_are_the_same_bytes(written, comm):
+    draft, made = written.parent / "features/part-00000.h5", []
+    for name in ("one", "two"):
+        found = choose(lambda: (x for _, x in blocks(draft)), "float32", "auto", comm)
+        pack(draft, written.parent / "features/packed.h5", found)
+        join(written.parent, ["features/packed.h5"], written.parent / f"{name}.h5", found)
+        made.append([(written.parent / path).read_bytes() for path in ("features/packed.h5", f"{name}.h5")])
+    assert made[0] == made[1]
