@@ -1,0 +1,105 @@
+"""A graph over the ranks: each has the edges that leave its nodes, as sparse rows, the same for any number of ranks.
+
+edges 0-1 1-0 1-2 1-2 3-3    the rank of the lower end sees all edges of a pair: counts, keeps one
+rank 0  nodes 0 1            indptr 0 1 3   indices 1 | 0 2
+rank 1  nodes 2 3            indptr 0 1 1   indices 1 |
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+
+from hvdedge.edges import read_edges
+from hvdedge.parallel import counts, send_rows
+from hvdedge.tables import Table
+
+
+@dataclass(frozen=True)
+class Graph:
+    """This rank's nodes, which are its rows of a table, and the nodes that each has an edge to.
+
+    Attributes:
+        starts: where each rank's nodes begin, and their number: int64 (ranks + 1,), alike on every rank.
+        indptr: where the edges of each node here begin in `indices`: int64 (nodes here + 1,).
+        indices: the nodes that they lead to, global numbers, rising for each node, each once, itself never: int64.
+        directed: whether an edge leads one way; otherwise it stands at both of its nodes.
+        told: of the file, alike on every rank: lines; unknown, those with an id that no row has; set_aside, others that
+            could not be read; and of what is left: self_loops; repeated, the lines that another one repeats; reversed,
+            the pairs that have edges both ways; edges, those in the graph.
+    """
+
+    starts: np.ndarray
+    indptr: np.ndarray
+    indices: np.ndarray
+    directed: bool
+    told: dict[str, int]
+
+    @property
+    def nodes(self) -> int:
+        """The nodes of all ranks."""
+        return int(self.starts[-1])
+
+    @property
+    def sources(self) -> np.ndarray:
+        """The place among this rank's nodes of the one that each edge leaves: int64."""
+        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+
+def read_graph(table: Table, comm: MPI.Intracomm, *, edges: str, id: str, directed: bool, where: str) -> Graph:
+    """Collective. Return the graph of a table's rows and the edges in a file; see `edges.read_edges`.
+
+    An edge that comes again, and where they are not directed its reverse, is the same one. Edges from a node to itself
+    are counted and left out. What was left out becomes an event. A rank holds about 100 bytes for each of its edges.
+    """
+    pairs, told = read_edges(edges, table, id, where, comm)
+    graph = of_pairs(pairs, table.num_rows, directed, comm)
+    graph.told.update(told)
+    left_out = {
+        name: graph.told[name] for name in ("unknown", "set_aside", "self_loops", "repeated") if graph.told[name]
+    }
+    if not directed and graph.told["reversed"]:
+        left_out["reversed"] = graph.told["reversed"]
+    if left_out:
+        table.workspace.events.append({"what": "edges_left_out", "file": edges, **left_out})
+    return graph
+
+
+def of_pairs(pairs: np.ndarray, here: int, directed: bool, comm: MPI.Intracomm) -> Graph:
+    """Collective. Return the graph of some edges.
+
+    Args:
+        pairs: this rank's share of them, global numbers of nodes, int64 (edges, 2).
+        here: how many nodes this rank has.
+    """
+    starts = np.concatenate([[0], np.cumsum(counts(here, comm))])
+    low, high = pairs.min(axis=1), pairs.max(axis=1)
+    sent = np.stack([low, 2 * high + (pairs[:, 0] > pairs[:, 1])], axis=1)
+    arrived = send_rows(sent, np.searchsorted(starts, low, side="right") - 1, comm)
+    every = _sorted(arrived, starts, comm, 2)
+    again = np.zeros(len(every), bool)
+    again[1:] = (every[1:] == every[:-1]).all(axis=1)
+    kept = every[~again]
+    low, high, is_back = kept[:, 0], kept[:, 1] // 2, kept[:, 1] % 2 == 1
+    loops = low == high
+    both = np.zeros(len(kept), bool)  # the second of two that are each other's reverse
+    both[1:] = (low[1:] == low[:-1]) & (high[1:] == high[:-1])
+    if directed:
+        arcs = np.where(is_back[:, None], np.stack([high, low], axis=1), np.stack([low, high], axis=1))[~loops]
+    else:
+        one = ~loops & ~both
+        arcs = np.concatenate([np.stack([low, high], axis=1)[one], np.stack([high, low], axis=1)[one]])
+    told = np.array([loops.sum(), again.sum(), both.sum(), len(arcs) // (1 if directed else 2)], np.int64)
+    comm.Allreduce(MPI.IN_PLACE, told, op=MPI.SUM)
+    arcs = send_rows(arcs, np.searchsorted(starts, arcs[:, 0], side="right") - 1, comm)
+    arcs = _sorted(arcs, starts, comm, 1)
+    indptr = np.searchsorted(arcs[:, 0], np.arange(starts[comm.rank], starts[comm.rank + 1] + 1))
+    names = ("self_loops", "repeated", "reversed", "edges")
+    return Graph(starts, indptr, arcs[:, 1].copy(), directed, dict(zip(names, told.tolist(), strict=True)))
+
+
+def _sorted(pairs: np.ndarray, starts: np.ndarray, comm: MPI.Intracomm, factor: int) -> np.ndarray:
+    """Return pairs by rising first, then second number; the first is a node here, the second below factor * nodes."""
+    wide = factor * max(int(starts[-1]), 1)
+    keys = np.sort((pairs[:, 0] - starts[comm.rank]) * wide + pairs[:, 1])
+    return np.stack([keys // wide + starts[comm.rank], keys % wide], axis=1)
