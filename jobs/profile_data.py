@@ -37,6 +37,7 @@ def main(stage: Stage) -> None:
                 for name, its in [*profile["series"]["columns"].items()][:COLUMNS]
             }
         }
+    stage.metrics["graph"] = profile.get("graph", {})
     stage.metrics["correlations"] = profile.get("correlations", {}).get("strongest", [])
 
 

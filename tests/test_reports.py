@@ -17,6 +17,7 @@ from hvdedge.reports import (
     events,
     examples,
     files,
+    graph,
     learning_curves,
     loss_curves,
     profile,
@@ -326,6 +327,17 @@ def test_each_column_is_listed_with_what_was_done_to_it():
         ("label", "integer", 0, 12),
         ("p00", "integer", 31, 44),
     ]
+
+
+def test_a_graph_is_one_row_of_what_was_found():
+    profiled = run("n1", 1)
+    profiled.records["profile"].metrics["graph"] = {
+        **{"nodes": 10, "edges": 9, "unknown": 2, "set_aside": 0, "self_loops": 1, "isolated": 1},
+        **{"components": {"count": 3, "largest": [7, 2, 1]}, "degrees": {"mean": 1.8, "max": 4}},
+        **{"homophily": 0.5, "homophily_adjusted": None},
+    }
+    assert graph.tabulate([profiled]).rows == [(10, 9, 3, 1, 3, 7, 1.8, 4, 0.5, None)]
+    assert graph.tabulate([run("n2", 2)]).rows == []
 
 
 def test_dependencies_are_listed_with_what_they_tell():
