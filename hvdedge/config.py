@@ -57,11 +57,12 @@ class Extract(msgspec.Struct, forbid_unknown_fields=True):
     """How rows are split; `uncleaned` extracts the rows as they were before clean, too, to compare.
 
     `split`: stratified keeps the shares in every class, random among all rows, group leaves no value of the column `by`
-    in two splits, time makes the rows with the largest `by` the test. `borders`, with time: when validation begins, the
-    test begins and, if there is a third, ends, instead of the shares. `storage` is how x is kept on disk.
+    in two splits, time makes the rows with the largest `by` the test, given takes the split that `by` names. `borders`,
+    with time: when validation begins, the test begins and, if there is a third, ends, instead of the shares. `storage`
+    is how x is kept on disk.
     """
 
-    split: Literal["stratified", "random", "group", "time"] = "stratified"
+    split: Literal["stratified", "random", "group", "time", "given"] = "stratified"
     by: str = ""
     validation: Fraction = 0.1
     test: Between = 0.2
@@ -206,10 +207,10 @@ def read_pipeline(
             f"{path}: extract: received validation = {shares['validation']} and test = {shares['test']}"
             ", allowed: together below 1, as the rest is for training; lower one"
         )
-    if (shares["split"] in ("group", "time")) != bool(shares["by"]):
+    if (shares["split"] in ("group", "time", "given")) != bool(shares["by"]):
         raise InputError(
             f"{path}: extract.by: received {shares['by']!r} with split = {shares['split']!r}, allowed: a column for "
-            "group and time, nothing for stratified and random; change one"
+            "group, time and given, nothing for stratified and random; change one"
         )
     if shares["borders"] and (shares["split"] != "time" or len(shares["borders"]) not in (2, 3)):
         raise InputError(

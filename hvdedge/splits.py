@@ -11,11 +11,15 @@ from mpi4py import MPI
 from hvdedge.columns import CLOCKS, NUMBERS, kind, shown, to_floats, to_text
 from hvdedge.errors import InputError
 from hvdedge.hashes import GOLDEN, hash_text, mix
-from hvdedge.parallel import allgather_rows, counts
+from hvdedge.parallel import agree, allgather_rows, counts
 from hvdedge.tables import gather_table
 
 SPLITS = ("train", "validation", "test")
 LEFT_OUT = 255
+WORDS = {
+    **{"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2, "testing": 2},
+    **{"none": LEFT_OUT, "": LEFT_OUT},
+}
 
 
 def stratified(
@@ -143,6 +147,31 @@ def by_time(
     everyone = np.append(np.sort(everyone[~np.isnan(everyone)]), np.inf)  # the last one: where a split has no row
     starts = everyone[np.cumsum(largest_remainder(len(everyone) - 1, shares))[:2]]
     return np.where(np.isnan(mine), LEFT_OUT, np.searchsorted(starts, mine, "right")).astype(np.uint8)
+
+
+def as_given(labels: pa.Array | pa.ChunkedArray, words: pa.Array | pa.ChunkedArray, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return which split each of this rank's rows belongs to, as a column names it.
+
+    Args:
+        labels: this rank's labels; a row without one is left out.
+        words: this rank's words, those of `WORDS` in any case; a row without one, or with none, is left out.
+    Returns:
+        As `stratified`.
+    Raises:
+        RankError: of an InputError, where a word is another one.
+    """
+    codes = np.empty(0, np.uint8)
+    with agree(comm):
+        texts = pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(to_text(_whole(words)), "")))
+        places = pc.index_in(texts, value_set=pa.array(list(WORDS)))
+        if places.null_count:
+            other = words.filter(places.is_null())[0]
+            raise InputError(
+                f"extract.by: received a column with {str(other)!r} for split = 'given', allowed: "
+                f"{', '.join(filter(None, WORDS))}, or nothing; name another column"
+            )
+        codes = np.array([*WORDS.values()], np.uint8)[np.asarray(places)]
+    return np.where(np.asarray(_plain(labels).is_null()), np.uint8(LEFT_OUT), codes)
 
 
 def classes_left_out(

@@ -49,6 +49,8 @@ def _split(stage: Stage, table: Table) -> np.ndarray:
         by = _column(stage, table, "by", settings["by"])
         if settings["split"] == "group":
             codes = splits.grouped(labels, by, stage.comm, **shares, seed=seed)
+        elif settings["split"] == "given":
+            codes = splits.as_given(labels, by, stage.comm)
         else:
             codes = splits.by_time(labels, by, stage.comm, **shares, borders=settings["borders"])
     else:

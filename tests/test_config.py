@@ -110,7 +110,7 @@ WRONG = [
     ("train.optimizer=adm", "train.optimizer", "did you mean 'adam'"),
     ("extract.validation=0.9", "extract", "together below 1"),
     ("extract.split=groups", "extract.split", "did you mean 'group'"),
-    ("extract.split=time", "extract.by", "received '' with split = 'time', allowed: a column for group and time"),
+    ("extract.split=time", "extract.by", "with split = 'time', allowed: a column for group, time and given"),
     ('extract.borders=["a", "b"]', "extract.borders", "received ['a', 'b'] with split = 'stratified'"),
     ("extract.by=day", "extract.by", "received 'day' with split = 'stratified'"),
     ("train.strategy=ring_alreduce", "train.strategy", "did you mean 'ring_allreduce'"),

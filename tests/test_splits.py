@@ -10,8 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hvdedge.errors import InputError
-from hvdedge.splits import by_time, classes_left_out, grouped, largest_remainder, random, splitmix64, stratified
+from hvdedge.errors import InputError, RankError
+from hvdedge.splits import (
+    as_given,
+    by_time,
+    classes_left_out,
+    grouped,
+    largest_remainder,
+    random,
+    splitmix64,
+    stratified,
+)
 
 IN_A_TEST = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -135,6 +144,20 @@ def test_borders_say_when_validation_and_the_test_begin_and_end(comm):
     for borders in (("2024-01-06", "2024-01-04"), ("2024-01-04", "soon"), ("4", "6")):
         with pytest.raises(InputError, match=r"extract.borders: received .*, allowed: rising times .* \(date32"):
             by_time(labels, days, comm, **shares, borders=borders)
+
+
+def test_a_split_that_a_column_names_is_taken_as_it_is(comm):
+    words = pa.array(["train", "Training", " val ", "validation", "dev", "valid", "TEST", "testing", None, "none", ""])
+    for column in (words, words.dictionary_encode(), pa.chunked_array([words[:3], words[3:]])):
+        codes = as_given(pa.array(["x"] * 11), column, comm)
+        assert codes.tolist() == [0, 0, 1, 1, 1, 1, 2, 2, 255, 255, 255]
+        assert codes.dtype == np.uint8
+    labels = pa.array([1.0, float("nan"), None], pa.float64())
+    assert as_given(labels, pa.array(["test", "test", "train"]), comm).tolist() == [2, 255, 255]
+    assert as_given(labels[:0], words[:0], comm).tolist() == []
+    for column in (pa.array(["train", "tset"]), pa.array([1, 2]), pa.array([["train"], ["test"]])):
+        with pytest.raises(RankError, match="extract.by: received a column with .* for split = 'given', allowed: tr"):
+            as_given(pa.array(["x", "y"]), column, comm)
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,13 @@ SPLIT = """
         labels = pa.array(rng.choice([*"abc", None], count))[rows.start : rows.stop]
         groups = pa.array(rng.integers(0, 90, count), mask=rng.random(count) < 0.1)[rows.start : rows.stop]
         times = pa.array(rng.normal(0, 1, count).round(2))[rows.start : rows.stop]
+        words = pa.array(rng.choice([*splits.WORDS, None], count))[rows.start : rows.stop]
         found = [
             splits.stratified(labels, comm, **shares, seed=7),
             splits.random(labels, comm, **shares, seed=7),
             splits.grouped(labels, groups, comm, **shares, seed=7),
             splits.by_time(labels, times, comm, **shares),
+            splits.as_given(labels, words, comm),
         ]
         told = [allgather_rows(codes, comm).tolist() for codes in found]
         told += [splits.classes_left_out(codes, labels, "", comm) for codes in found if count > 3]
