@@ -3,7 +3,7 @@
     uint8       floats of up to 256 different values: the place of each in a table of them; exact, bit for bit
     float16     x / scale, the scale a power of two: 11 binary digits of each number
     uint8/16    whole numbers, such as tokens, of up to 255 or 65,535; exact
-    float32     as made; also int32
+    float32     as made; also int32 and int64
 
 "auto" takes uint8 where it is exact, else float16 where no cell errs by more than 1/2048 of its column's range, else
 float32. Whole numbers are kept in the narrowest type in any case. All ranks decide together; what is kept for reading
@@ -88,7 +88,7 @@ def from_attributes(type: np.dtype, attributes: Mapping[str, Any]) -> Storage:
     levels = attributes.get("levels")
     if levels is not None and (type != np.uint8 or np.shape(levels) != (LEVELS,) or levels.dtype != np.float32):
         raise ValueError("the table of its numbers is none of ours")
-    if x_type not in (type.name, "float32", "int32") or not 0 < scale < math.inf:
+    if x_type not in (type.name, "float32", "int32", "int64") or not 0 < scale < math.inf:
         raise ValueError(f"x is {type.name} for {x_type}, scaled by {scale}")
     return Storage(type.name, x_type, levels, scale)
 

@@ -3,7 +3,7 @@
     features.h5        train/x (8, 8, 8, 1) ---- rows 0-4 ---> features/part-00000.h5  train/x (5, 8, 8, 1)
     features.json            train/y (8,)    \\-- rows 5-7 ---> features/part-00001.h5  train/x (3, 8, 8, 1)
                              train/weight (8,)
-                             validation/... test/...
+                             validation/... test/... and, of a graph, graph/...: see `graph_tensors`
 
 Parts hold the rows in the table's order, so the joined rows are the same for any number of writing ranks. The names
 of the parts are relative to features.h5: the folder can be moved. HDF5 files can name others anywhere on the machine
@@ -24,7 +24,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hvdedge import graph_tensors
 from hvdedge.errors import InputError
+from hvdedge.graph_tensors import GROUP, GraphBlock, GraphPart
 from hvdedge.splits import SPLITS
 from hvdedge.storage import Storage, from_attributes
 
@@ -51,6 +53,7 @@ class Features:
         weights: float32 (training rows here,), how many rows each stands for, 0 for one that is left out; None: each
             for itself.
         facts: what the last reduction found, for the record.
+        graph: where x are numbers of nodes, the graph that they are of.
     """
 
     spec: dict[str, Any]
@@ -63,6 +66,7 @@ class Features:
     rows_left_out: dict[str, int] = field(default_factory=dict)
     weights: np.ndarray | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    graph: GraphPart | None = None
 
     def training(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield x, y, weights of the training rows here, at least one; those that are left out not among them."""
@@ -110,6 +114,8 @@ def write_part(features: Features, path: pathlib.Path) -> dict[str, int]:
                 for name, value in zip(_datasets(split), (*values, weights), strict=False):
                     file[split][name].resize(rows[split], axis=0)
                     file[split][name][start:] = value[chosen]
+        if features.graph is not None:
+            graph_tensors.write(features.graph, file)
     return rows
 
 
@@ -133,6 +139,9 @@ def pack(draft: pathlib.Path, path: pathlib.Path, storage: Storage) -> None:
                 data = file[where] if where in file else _create(file, where, rows.shape[1:], kept.dtype)
                 data.resize(len(data) + len(kept), axis=0)
                 data[len(data) - len(kept) :] = kept
+        with h5py.File(draft, "r") as made:
+            if GROUP in made:
+                made.copy(GROUP, file)
 
 
 def join(
@@ -148,14 +157,14 @@ def join(
     sizes: dict[str, list[tuple[int, tuple[int, ...], np.dtype]]] = {}
     for part in parts:
         with h5py.File(folder / part, "r") as file:
-            for name in _names():
+            for name in _names(file):
                 sizes.setdefault(name, []).append((len(file[name]), file[name].shape[1:], file[name].dtype))
-    rows = {}
+    totals = {}
     with h5py.File(path, "w") as file:
         for name, found in sizes.items():
             (shape, type), *others = {(shape, type) for _, shape, type in found}
             assert not others, f"{name} differs from part to part"
-            total = rows[name.split("/")[0]] = sum(size for size, _, _ in found)
+            total = totals[name] = sum(size for size, _, _ in found)
             layout = h5py.VirtualLayout((total, *shape), type)
             layout.dcpl.set_obj_track_times(False)  # else the same features differ by the second they were written in
             start = 0
@@ -165,7 +174,7 @@ def join(
                 start += size
             file.create_virtual_dataset(name, layout)
         file.attrs.update({} if storage is None else storage.attributes())
-    return rows
+    return {split: totals[f"{split}/y"] for split in SPLITS}
 
 
 def open_features(path: pathlib.Path) -> "FeatureReader":
@@ -180,6 +189,8 @@ def open_features(path: pathlib.Path) -> "FeatureReader":
             raise ValueError("its features.json is none of ours")
         with h5py.File(path, "r") as file:
             parts = _check(file, path.parent)
+            if isinstance(spec.get(GROUP), dict) != (GROUP in file):
+                raise ValueError(f"its features.json and {GROUP} do not fit")
         for part, sizes in parts.items():
             with h5py.File(path.parent / part, "r") as file:
                 _check(file, None)
@@ -202,7 +213,7 @@ class FeatureReader:
         file = h5py.File(path, "r")
         access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
         access.set_virtual_prefix(os.fsencode(path.parent.resolve()))  # HDF5 would also look in the working folder
-        self._data = {name: h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access)) for name in _names()}
+        self._data = {name: h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access)) for name in _names(file)}
         self._storage = from_attributes(self._data["train/x"].dtype, file.attrs)
 
     def rows(self, split: str) -> int:
@@ -221,6 +232,14 @@ class FeatureReader:
         """Return how many rows each of these training examples stands for: float32 (rows,)."""
         return self._data[f"train/{WEIGHT}"][rows]
 
+    def graph(self, nodes: slice) -> GraphBlock:
+        """Return some nodes of the graph, such as a rank's block of the spec's `graph.nodes`, with their entries.
+
+        Raises:
+            InputError: where an entry leads to no node.
+        """
+        return graph_tensors.read({name: self._data[f"{GROUP}/{name}"] for name in graph_tensors.TYPES}, nodes)
+
 
 def _create(file: h5py.File, name: str, shape: tuple[int, ...], type: Any) -> h5py.Dataset:
     """Return a new dataset without rows."""
@@ -233,8 +252,14 @@ def _datasets(split: str) -> tuple[str, ...]:
     return (*DATASETS, WEIGHT) if split == "train" else DATASETS
 
 
-def _names() -> list[str]:
-    return [f"{split}/{name}" for split in SPLITS for name in _datasets(split)]
+def _groups(file: h5py.File) -> dict[str, tuple[str, ...]]:
+    """Return group -> its datasets; links are not followed."""
+    graph = {GROUP: tuple(graph_tensors.TYPES)} if GROUP in list(file) else {}
+    return {split: _datasets(split) for split in SPLITS} | graph
+
+
+def _names(file: h5py.File) -> list[str]:
+    return [f"{group}/{name}" for group, names in _groups(file).items() for name in names]
 
 
 def _check(file: h5py.File, folder: pathlib.Path | None) -> dict[str, dict[str, int]]:
@@ -244,10 +269,10 @@ def _check(file: h5py.File, folder: pathlib.Path | None) -> dict[str, dict[str, 
         ValueError: where anything in the file points to another file that it should not.
     """
     parts: dict[str, dict[str, int]] = {}
-    for split in SPLITS:
+    for split, names in _groups(file).items():
         if not isinstance(file.get(split, getlink=True), h5py.HardLink) or not isinstance(file[split], h5py.Group):
             raise ValueError(f"{split} is missing or a link")
-        for name in _datasets(split):
+        for name in names:
             if not isinstance(file[split].get(name, getlink=True), h5py.HardLink):
                 raise ValueError(f"{split}/{name} is missing or a link")
             data = file[split][name]
@@ -269,8 +294,10 @@ def _check(file: h5py.File, folder: pathlib.Path | None) -> dict[str, dict[str, 
                 mapped += size
             if mapped != len(data):
                 raise ValueError(f"{split}/{name} has rows that no part holds")
-        if len({len(file[split][name]) for name in _datasets(split)}) > 1:
-            raise ValueError(f"{split} has not as many {', '.join(_datasets(split))}")
+        if split == GROUP and folder is not None:
+            graph_tensors.check_sizes(file[split])
+        elif split != GROUP and len({len(file[split][name]) for name in names}) > 1:
+            raise ValueError(f"{split} has not as many {', '.join(names)}")
     return parts
 
 

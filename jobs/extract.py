@@ -89,6 +89,11 @@ def _column(stage: Stage, table: Table, option: str, name: str) -> pa.ChunkedArr
 def _extract(stage: Stage, table: Table, variant: str) -> dict:
     """Collective. Write the features into the run's folder `variant`; return the metrics."""
     features = stage.method("extractor")(table, stage.comm)
+    if features.graph is not None and stage.section.methods:
+        raise InputError(
+            f"extract.{stage.section.methods[0].name}: received a section for a graph's nodes, allowed: none; take "
+            "it out"
+        )
     kinds = {chosen.name: chosen.method.kind for chosen in stage.section.methods}
     found: dict[str, dict] = {"reduction": {}, "selection": {}}
     for name, method in stage.methods():

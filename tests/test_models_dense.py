@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from hvdedge.errors import InputError
 from hvdedge.models.dense import build
 
 
@@ -31,7 +32,7 @@ def test_a_seed_gives_its_weights_and_no_two_layers_the_same():
 
 
 def test_level_numbers_become_vectors_and_quantities_stay(tmp_path):
-    spec = {"input_shape": [4], "classes": [0, 1], "embedded": [{"place": 1, "levels": 4}, {"place": 3, "levels": 200}]}
+    spec = {"input_shape": [4], "task": "classification", "classes": [0, 1], "embedded": [{"place": 1, "levels": 4}, {"place": 3, "levels": 200}]}
     model = build(spec, hidden=3, layers=1, seed=2)
     # vectors of (4 + 1) // 2 and 50 numbers, the two quantities, hidden units, classes
     assert model.count_params() == 5 * 2 + 201 * 50 + (2 + 50 + 2 + 1) * 3 + 4 * 2
@@ -46,5 +47,10 @@ def test_level_numbers_become_vectors_and_quantities_stay(tmp_path):
 
 
 def test_level_numbers_alone_are_enough():
-    model = build({"input_shape": [1], "classes": [0, 1], "embedded": [{"place": 0, "levels": 1}]}, hidden=3, layers=1)
+    model = build({"input_shape": [1], "task": "classification", "classes": [0, 1], "embedded": [{"place": 0, "levels": 1}]}, hidden=3, layers=1)
     assert model.count_params() == 2 + 2 * 3 + 4 * 2
+
+
+def test_nodes_of_a_graph_are_refused():
+    with pytest.raises(InputError, match="train.model: received dense for examples that are nodes of a graph, allowed"):
+        build({"input_shape": [], "classes": [0, 1], "graph": {}})

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from hvdedge import tasks
+from hvdedge.errors import InputError
 from hvdedge.options import Count, Fraction
 
 MOST = 50  # numbers of a level's vector
@@ -33,8 +34,15 @@ def build(
         hidden: units of each hidden layer.
         layers: hidden layers.
         dropout: share of the units of each hidden layer left out in a training step.
+    Raises:
+        InputError: where an example is no vector, as the node of a graph.
     """
     shape = tuple(spec["input_shape"])
+    if not shape:
+        raise InputError(
+            "train.model: received dense for examples that are nodes of a graph, allowed: vectors, or anything that "
+            "can be laid flat; take a model of graphs, or another extractor"
+        )
     seeds = keras.random.SeedGenerator(seed)
 
     def number() -> int:
