@@ -73,29 +73,42 @@ def of_pairs(pairs: np.ndarray, here: int, directed: bool, comm: MPI.Intracomm) 
         here: how many nodes this rank has.
     """
     starts = np.concatenate([[0], np.cumsum(counts(here, comm))])
-    low, high = pairs.min(axis=1), pairs.max(axis=1)
-    sent = np.stack([low, 2 * high + (pairs[:, 0] > pairs[:, 1])], axis=1)
-    arrived = send_rows(sent, np.searchsorted(starts, low, side="right") - 1, comm)
-    every = _sorted(arrived, starts, comm, 2)
+    arcs, told = _each_once(pairs, starts, directed, comm)
+    if not directed:
+        arcs = np.concatenate([arcs, arcs[:, ::-1]])
+    arcs = _sorted(send_rows(arcs, np.searchsorted(starts, arcs[:, 0], side="right") - 1, comm), starts, comm, 1)
+    indptr = np.searchsorted(arcs[:, 0], np.arange(starts[comm.rank], starts[comm.rank + 1] + 1))
+    return Graph(starts, indptr, arcs[:, 1].copy(), directed, told)
+
+
+def _each_once(
+    pairs: np.ndarray, starts: np.ndarray, directed: bool, comm: MPI.Intracomm
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Collective. Return some of the edges, each once on one of the ranks, none from a node to itself, and counts.
+
+    An edge and its reverse meet at the rank of one of their ends: the lower one if the sum of both is even.
+    """
+    is_back = pairs[:, 0] > pairs[:, 1]
+    ends = np.sort(pairs, axis=1)
+    side = ends.sum(axis=1) % 2
+    sent = np.take_along_axis(ends, np.stack([side, 1 - side], axis=1), axis=1)
+    owner = np.searchsorted(starts, sent[:, 0], side="right") - 1
+    sent[:, 1] = 2 * sent[:, 1] + is_back
+    every = _sorted(send_rows(sent, owner, comm), starts, comm, 2)
     again = np.zeros(len(every), bool)
     again[1:] = (every[1:] == every[:-1]).all(axis=1)
     kept = every[~again]
-    low, high, is_back = kept[:, 0], kept[:, 1] // 2, kept[:, 1] % 2 == 1
-    loops = low == high
+    is_back = kept[:, 1] % 2 == 1
+    kept[:, 1] //= 2
+    loops = kept[:, 0] == kept[:, 1]
     both = np.zeros(len(kept), bool)  # the second of two that are each other's reverse
-    both[1:] = (low[1:] == low[:-1]) & (high[1:] == high[:-1])
-    if directed:
-        arcs = np.where(is_back[:, None], np.stack([high, low], axis=1), np.stack([low, high], axis=1))[~loops]
-    else:
-        one = ~loops & ~both
-        arcs = np.concatenate([np.stack([low, high], axis=1)[one], np.stack([high, low], axis=1)[one]])
-    told = np.array([loops.sum(), again.sum(), both.sum(), len(arcs) // (1 if directed else 2)], np.int64)
+    both[1:] = (kept[1:] == kept[:-1]).all(axis=1)
+    kept.sort(axis=1)
+    kept[is_back] = kept[is_back, ::-1]
+    arcs = kept[~loops if directed else ~loops & ~both]
+    told = np.array([loops.sum(), again.sum(), both.sum(), len(arcs)], np.int64)
     comm.Allreduce(MPI.IN_PLACE, told, op=MPI.SUM)
-    arcs = send_rows(arcs, np.searchsorted(starts, arcs[:, 0], side="right") - 1, comm)
-    arcs = _sorted(arcs, starts, comm, 1)
-    indptr = np.searchsorted(arcs[:, 0], np.arange(starts[comm.rank], starts[comm.rank + 1] + 1))
-    names = ("self_loops", "repeated", "reversed", "edges")
-    return Graph(starts, indptr, arcs[:, 1].copy(), directed, dict(zip(names, told.tolist(), strict=True)))
+    return arcs, dict(zip(("self_loops", "repeated", "reversed", "edges"), told.tolist(), strict=True))
 
 
 def _sorted(pairs: np.ndarray, starts: np.ndarray, comm: MPI.Intracomm, factor: int) -> np.ndarray:

@@ -140,7 +140,10 @@ def _distribution(degrees: np.ndarray, comm: MPI.Intracomm) -> dict[str, Any]:
 def _components(graph: Graph, comm: MPI.Intracomm) -> dict[str, Any]:
     """Collective. Return how many connected components there are, and the sizes of the largest."""
     start, here = int(graph.starts[comm.rank]), len(graph.indptr) - 1
-    first = components(graph.sources + start, graph.indices, here, comm)
+    ties = np.stack([graph.sources + start, graph.indices], axis=1)
+    if not graph.directed:  # each is there both ways
+        ties = ties[ties[:, 0] < ties[:, 1]]
+    first = components(ties[:, 0], ties[:, 1], here, comm)
     roots, nodes = np.unique(first, return_counts=True)
     told = np.stack([roots, nodes], axis=1).astype(np.int64)
     arrived = send_rows(told, np.searchsorted(graph.starts, roots, side="right") - 1, comm)
