@@ -38,7 +38,8 @@ def _joined(kept: np.ndarray, hashes: np.ndarray) -> np.ndarray:
     """Return the `KEPT` smallest of both, each once, sorted."""
     if len(kept) == KEPT:
         hashes = hashes[hashes < kept[-1]]
-    return np.unique(np.concatenate([kept, hashes]))[:KEPT] if len(hashes) else kept
+    both = np.sort(np.concatenate([kept, hashes]))  # several times as fast as numpy's unique
+    return both[np.diff(both, prepend=both[:1] + np.uint64(1)) != 0][:KEPT]
 
 
 def _codes(cells: pa.Array) -> np.ndarray:

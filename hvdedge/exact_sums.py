@@ -1,10 +1,15 @@
 """Means and standard deviations of numbers that are dealt over the ranks, as if summed without rounding.
 
-A float64 is a whole number below 2**53 times a power of two. The whole numbers are summed by power, in halves so that
-no sum of up to 2**35 rows overflows; the sums of all ranks are added up, and only the result is rounded. So it is the
-same bit for bit on any number of ranks. A rank holds 35 kB for each mean of up to `AT_ONCE` columns.
+A batch is cut into slices of so few bits, from its largest number downwards, that a float64 sums a slice exactly:
 
-Source: Neal 2015, Fast exact summation using small and large superaccumulators.
+    5.75 = 0b101.11    slices of 3 bits from 2**0 on:  0b101 times 2**0,  0b110 times 2**-3,  and nothing is left
+
+The slices' sums, whole numbers times a power of two, are summed by power, in halves so that no sum of up to 2**35 rows
+overflows; the sums of all ranks are added up, and only the result is rounded. So it is the same bit for bit on any
+number of ranks. A rank holds 34 kB for each mean of up to `AT_ONCE` columns.
+
+Source: Neal 2015, Fast exact summation using small and large superaccumulators;
+Rump, Ogita and Oishi 2008, Accurate floating-point summation (slices).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +22,8 @@ from hvdedge.columns import to_floats
 from hvdedge.tables import Table
 
 AT_ONCE = 256
-POWERS = 2200  # more than there are powers of two in a float64
+LOWEST = 1074  # 2**-1074 is the smallest number above 0
+POWERS = 2100  # more than there are powers of two in a float64
 
 
 def ends(table: Table, comm: MPI.Intracomm) -> tuple[np.ndarray, np.ndarray]:
@@ -87,10 +93,7 @@ def _means(
                 values = values[~np.isnan(values)]
                 sizes[row] += len(values)
                 for which, changed in enumerate(np.atleast_2d(change(start + row, values))):
-                    part, power = np.frexp(changed)
-                    digits = np.ldexp(part, 53).astype(np.int64)
-                    for half, weights in enumerate((digits & (2**27 - 1), digits >> 27)):  # below 2**53 in a batch
-                        sums[row, which, half] += np.bincount(power + 1074, weights, POWERS).astype(np.int64)
+                    _add(changed, sums[row, which])
         comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
         comm.Allreduce(MPI.IN_PLACE, sizes, op=MPI.SUM)
         for row, size in enumerate(sizes):
@@ -98,7 +101,18 @@ def _means(
     return found[:, 0] if width == 1 else found
 
 
+def _add(values: np.ndarray, sums: np.ndarray) -> None:
+    """Add `values` to sums[half, power + LOWEST], without rounding."""
+    bits = 53 - len(values).bit_length()
+    while largest := np.abs(values).max(initial=0):
+        power = max(int(np.frexp(largest)[1]) - bits, -LOWEST)
+        whole = np.trunc(np.ldexp(values, -power))
+        total = int(whole.sum())
+        sums[:, power + LOWEST] += total & (2**27 - 1), total >> 27
+        values = values - np.ldexp(whole, power)
+
+
 def _mean(low: np.ndarray, high: np.ndarray, size: int) -> float:
     used = np.flatnonzero(low | high).tolist()
-    total = sum(((int(high[i]) << 27) + int(low[i])) * Fraction(2) ** (i - 1074 - 53) for i in used)
+    total = sum(((int(high[i]) << 27) + int(low[i])) * Fraction(2) ** (i - LOWEST) for i in used)
     return float(total / size) if size else np.nan
