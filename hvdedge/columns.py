@@ -7,7 +7,7 @@ categories is text with a dictionary; everything here takes it apart first, beca
 import fnmatch
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -134,16 +134,24 @@ def value_counts(table: Table, names: Sequence[str], limit: int, comm: MPI.Intra
 
     None for a column that has more than `limit` values. A rank holds up to 2 * `limit` values of each column.
     """
-    held = {name: _Counter(limit) for name in names}
+    held = {name: Counter(limit) for name in names}
     for batch in table.select(list(names)).batches() if names else ():
         for name in names:
-            held[name].add(batch.column(name))
-    over = np.array([held[name].is_over for name in names], np.int64)
+            held[name].add(known(batch.column(name)))
+    return merged_counts(held, table.schema, comm)
+
+
+def merged_counts(counters: Mapping[str, "Counter"], schema: pa.Schema, comm: MPI.Intracomm) -> dict:
+    """Collective. Return what `value_counts` does, of columns that were counted on the way."""
+    over = np.array([counter.is_over for counter in counters.values()], np.int64)
     comm.Allreduce(MPI.IN_PLACE, over, op=MPI.MAX)
-    return {name: None if over[i] else held[name].merge(table, name, comm) for i, name in enumerate(names)}
+    return {
+        name: None if its_over else counter.merge(schema.field(name).type, comm)
+        for (name, counter), its_over in zip(counters.items(), over, strict=True)
+    }
 
 
-class _Counter:
+class Counter:
     """The values of one column so far, with their counts; it gives up at more than `limit`."""
 
     def __init__(self, limit: int):
@@ -151,25 +159,26 @@ class _Counter:
         self.is_over = False
         self._parts: list[pa.Table] = []
         self._values = 0
+        self._room = limit
 
-    def add(self, column: pa.Array) -> None:
-        column = plain(column)
-        if pa.types.is_floating(column.type):
-            column = pc.add(column.filter(pc.is_finite(column)), pa.scalar(0, column.type))  # -0 is 0
-        column = column.drop_null()
-        if self.is_over or not len(column):
+    def add(self, cells: pa.Array) -> None:
+        """Count cells, of which all are `known`."""
+        if self.is_over or not len(cells):
             return
-        found = column.value_counts()
+        if pa.types.is_floating(cells.type):
+            cells = pc.add(cells, pa.scalar(0, cells.type))  # -0 is 0
+        found = cells.value_counts()
         self._parts.append(pa.table({"value": found.field(0), "count": found.field(1)}))
         self._values += len(found)
-        if self._values > 2 * self.limit:
+        if self._values > self._room:
             self._parts = [summed(self._parts)]
             self._values = len(self._parts[0])
+            self._room = max(2 * self._values, self.limit)  # else each batch would sum them all again
             if self._values > self.limit:
                 self.is_over, self._parts = True, []
 
-    def merge(self, table: Table, name: str, comm: MPI.Intracomm) -> pa.Table | None:
-        type = table.schema.field(name).type
+    def merge(self, type: pa.DataType, comm: MPI.Intracomm) -> pa.Table | None:
+        """Collective. Return the counts of all ranks, None where they are too many."""
         schema = pa.schema({"value": type.value_type if pa.types.is_dictionary(type) else type, "count": pa.int64()})
         mine = summed(self._parts) if self._parts else schema.empty_table()
         sent = allgather_bytes(to_bytes(mine.to_batches(), schema), comm)

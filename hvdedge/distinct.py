@@ -7,39 +7,37 @@ is exact. Sketches of any parts of the rows, in any order, join to that of all r
 Source: Beyer et al. 2007, On synopses for distinct-value estimation under multiset operations (KMV).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 from mpi4py import MPI
 
-from hvdedge.columns import CLOCKS, kind, known, to_floats, to_text
+from hvdedge.columns import CLOCKS, kind, to_floats, to_text
 from hvdedge.hashes import hash_text, mix
 from hvdedge.parallel import allgather_rows
-from hvdedge.tables import Table
 
 KEPT = 1 << 14  # hashes of a column: 128 KiB, a standard error of 1 / sqrt(KEPT), 0.8 %
 
 
-def estimate(table: Table, names: Sequence[str], comm: MPI.Intracomm) -> dict[str, int]:
-    """Collective. Return column -> about how many different values it has in all rows, missing ones aside."""
-    sketches = {name: np.empty(0, np.uint64) for name in names}
-    for batch in table.select(list(names)).batches() if names else ():
-        for name, kept in sketches.items():
-            sketches[name] = _joined(kept, mix(_codes(known(batch.column(name)))))
-    result = {}
-    for name, kept in sketches.items():
-        whole = _joined(np.empty(0, np.uint64), allgather_rows(kept, comm))
-        result[name] = len(whole) if len(whole) < KEPT else round((KEPT - 1) * 2.0**64 / float(whole[-1]))
-    return result
+class Sketch:
+    """The smallest hashes of a column so far."""
 
+    def __init__(self) -> None:
+        self._kept = np.empty(0, np.uint64)
 
-def _joined(kept: np.ndarray, hashes: np.ndarray) -> np.ndarray:
-    """Return the `KEPT` smallest of both, each once, sorted."""
-    if len(kept) == KEPT:
-        hashes = hashes[hashes < kept[-1]]
-    both = np.sort(np.concatenate([kept, hashes]))  # several times as fast as numpy's unique
-    return both[np.diff(both, prepend=both[:1] + np.uint64(1)) != 0][:KEPT]
+    def add(self, cells: pa.Array) -> None:
+        """Take in cells, of which all are `columns.known`."""
+        self._join(mix(_codes(cells)))
+
+    def estimate(self, comm: MPI.Intracomm) -> int:
+        """Collective. Return about how many different cells all ranks have taken in."""
+        self._join(allgather_rows(self._kept, comm))
+        return len(self._kept) if len(self._kept) < KEPT else round((KEPT - 1) * 2.0**64 / float(self._kept[-1]))
+
+    def _join(self, hashes: np.ndarray) -> None:
+        if len(self._kept) == KEPT:
+            hashes = hashes[hashes < self._kept[-1]]
+        both = np.sort(np.concatenate([self._kept, hashes]))  # several times as fast as numpy's unique
+        self._kept = both[np.diff(both, prepend=both[:1] + np.uint64(1)) != 0][:KEPT]
 
 
 def _codes(cells: pa.Array) -> np.ndarray:

@@ -27,15 +27,16 @@ from hvdedge.columns import (
     CLOCKS,
     NUMBERS,
     TEXTS,
+    Counter,
     from_floats,
     kind,
     known,
+    merged_counts,
     of_kind,
     to_floats,
     to_text,
-    value_counts,
 )
-from hvdedge.distinct import estimate
+from hvdedge.distinct import Sketch
 from hvdedge.exact_sums import power_means
 from hvdedge.hashes import text_bytes
 from hvdedge.options import Count
@@ -68,15 +69,11 @@ def profile(table: Table, comm: MPI.Intracomm, *, bins: Count = 20, top: Count =
         digit. Times are ISO 8601. What is unknown or makes no sense for a type is null; a number that is not finite
         counts as missing.
     """
-    held = Table.from_batches(table.schema, _larger(table), table.workspace)
-    types = {name: held.schema.field(name).type for name in held.columns}
-    limit = int(np.clip(held.workspace.table_bytes // (VALUE_BYTES * max(len(types), 1)), 1000, MOST_VALUES))
-    ends = _ends(held, comm)
-    counted = value_counts(held, [name for name in types if kind(types[name]) != "array"], limit, comm)
+    types = {name: table.schema.field(name).type for name in table.columns}
+    limit = int(np.clip(table.workspace.table_bytes // (VALUE_BYTES * max(len(types), 1)), 1000, MOST_VALUES))
+    ends, counted = _ends_and_values(table, limit, comm)
     many = [name for name, values in counted.items() if values is None]
-    spread = _spread_of_many(held, of_kind(held, ("boolean", *NUMBERS, *CLOCKS), many), bins, comm)
-    estimates = estimate(held, many, comm)
-    texts = _texts_of_many(held, of_kind(held, TEXTS, many), comm)
+    spread, texts, estimates = _of_many(table, many, bins, comm)
 
     columns: dict[str, dict[str, Any]] = {}
     for name, type in types.items():
@@ -98,7 +95,7 @@ def profile(table: Table, comm: MPI.Intracomm, *, bins: Count = 20, top: Count =
         if its in TEXTS:
             masks, lengths = texts[name]
             columns[name] |= {"masks": None if masks is None else _top(masks, top), "lengths": _lengths(lengths)}
-    rows = np.array(held.num_rows)
+    rows = np.array(table.num_rows)
     comm.Allreduce(MPI.IN_PLACE, rows, op=MPI.SUM)
     return {"rows": int(rows), "columns": columns}
 
@@ -126,11 +123,11 @@ class _Ends:
         self.ends: list = []  # smallest, largest, first, last
         self.rises = self.falls = True
 
-    def add(self, column: pa.Array, is_ordered: bool) -> None:
-        cells = known(column)
+    def add(self, cells: pa.Array, rows: int, is_ordered: bool) -> None:
+        """Take in the known cells of so many rows."""
         count = len(cells)
-        if not count or not is_ordered or pa.types.is_null(cells.type):
-            self.join(count, len(column), [], True, True)
+        if not count or not is_ordered:
+            self.join(count, rows, [], True, True)
             return
         rises = falls = False
         before, after = cells.slice(0, count - 1), cells.slice(1)
@@ -140,7 +137,7 @@ class _Ends:
             falls = pc.all(pc.greater_equal(before, after), min_count=0).as_py()
         ends = pc.min_max(cells)
         told = [ends["min"], ends["max"], cells[0], cells[-1]]
-        self.join(count, len(column), [_json(cell.as_py()) for cell in told], rises, falls)
+        self.join(count, rows, [_json(cell.as_py()) for cell in told], rises, falls)
 
     def join(self, count: int, rows: int, ends: list, rises: bool, falls: bool) -> None:
         """Take in what comes after."""
@@ -159,13 +156,17 @@ class _Ends:
         return "constant" if self.rises and self.falls else "rising" if self.rises else "falling"
 
 
-def _ends(table: Table, comm: MPI.Intracomm) -> dict[str, dict[str, Any]]:
-    """Collective. Return column -> count, missing, min, max and order over all rows."""
+def _ends_and_values(table: Table, limit: int, comm: MPI.Intracomm) -> tuple[dict[str, dict[str, Any]], dict]:
+    """Collective. Return column -> count, missing, min, max and order over all rows, and its `columns.value_counts`."""
     ordered = {name: kind(table.schema.field(name).type) != "array" for name in table.columns}
     mine = {name: _Ends() for name in ordered}
-    for batch in table.batches():
+    counters = {name: Counter(limit) for name in ordered if ordered[name]}
+    for batch in _larger(table.select(table.columns)):
         for name, its in mine.items():
-            its.add(batch.column(name), ordered[name])
+            cells = known(batch.column(name))
+            its.add(cells, batch.num_rows, ordered[name])
+            if name in counters:
+                counters[name].add(cells)
     everyone = allgather_json({name: vars(its) for name, its in mine.items()}, comm)
     result = {}
     for name in ordered:
@@ -175,7 +176,7 @@ def _ends(table: Table, comm: MPI.Intracomm) -> dict[str, dict[str, Any]]:
         low, high = its.ends[:2] or (None, None)
         missing = its.rows - its.count
         result[name] = {"count": its.count, "missing": missing, "min": low, "max": high, "order": its.order()}
-    return result
+    return result, merged_counts(counters, table.schema, comm)
 
 
 class _Spread:
@@ -230,20 +231,48 @@ def _spread(values: pa.Table, bins: int) -> _Spread:
     return _Spread(size, quantiles, means, found.astype(np.int64))
 
 
+def _of_many(
+    table: Table, names: list[str], bins: int, comm: MPI.Intracomm
+) -> tuple[dict[str, _Spread], dict[str, tuple[pa.Table | None, pa.Table | None]], dict[str, int]]:
+    """Collective. Tell of columns that have too many values to count, in one more pass over them.
+
+    Returns:
+        The spread of numbers and clocks; how often each mask and each length of texts is; about how many differ.
+    """
+    numeric = of_kind(table, ("boolean", *NUMBERS, *CLOCKS), names)
+    texts = of_kind(table, TEXTS, names)
+    sketches = {name: Sketch() for name in names}
+    masks, lengths = ({name: Counter(MOST_MASKS) for name in texts} for _ in range(2))
+    schema = pa.schema([(name, pa.float64()) for name in numeric])
+
+    def numbers() -> Iterator[pa.RecordBatch]:
+        for batch in _larger(table.select(names)) if names else ():
+            for name in names:
+                cells = known(batch.column(name))
+                sketches[name].add(cells)
+                if name in masks:
+                    cells = to_text(cells)
+                    masks[name].add(_masks(cells))
+                    lengths[name].add(pc.utf8_length(cells))
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(to_floats(batch.column(name))) for name in numeric], schema=schema
+            )
+
+    spread = _spread_of_many(Table.from_batches(schema, numbers(), table.workspace), numeric, bins, comm)
+    estimates = {name: sketch.estimate(comm) for name, sketch in sketches.items()}
+    counted_masks = merged_counts(masks, pa.schema([(name, pa.string()) for name in texts]), comm)
+    counted_lengths = merged_counts(lengths, pa.schema([(name, pa.int32()) for name in texts]), comm)
+    return spread, {name: (counted_masks[name], counted_lengths[name]) for name in texts}, estimates
+
+
 def _spread_of_many(table: Table, names: list[str], bins: int, comm: MPI.Intracomm) -> dict[str, _Spread]:
-    """Collective. Return the spread of columns that have too many values to count."""
-    schema = pa.schema([(name, pa.float64()) for name in names])
-
-    def numbers(batch: pa.RecordBatch) -> pa.RecordBatch:
-        return pa.RecordBatch.from_arrays([pa.array(to_floats(column)) for column in batch.columns], schema=schema)
-
-    table = table.select(names).map(numbers, schema) if names else table
+    """Collective. Return the spread of columns of floats."""
     found = select(table, [[name] for name in names], _wanted(bins), comm)
     scales = np.array([_scale(quantiles) for quantiles in found]).reshape(-1, 2)
     means = power_means(table, names, scales[:, 0], scales[:, 1], comm)
     bars = np.zeros((len(names), bins + 1), np.int64)  # and the number of all
     edges = [_edges(quantiles, bins) for quantiles in found]
-    for batch in table.select(names).batches() if names else ():
+    for batch in table.batches():
         for row, name in enumerate(names):
             values = batch.column(name).to_numpy()
             values = values[~np.isnan(values)]
@@ -291,26 +320,6 @@ def _changed(values: pa.Table, change: Any) -> pa.Table:
     table = pa.table({"value": change(texts), "count": values["count"]})
     summed = table.group_by("value").aggregate([("count", "sum")]).rename_columns(["value", "count"])
     return summed.sort_by([("count", "descending"), ("value", "ascending")])
-
-
-def _texts_of_many(
-    table: Table, names: list[str], comm: MPI.Intracomm
-) -> dict[str, tuple[pa.Table | None, pa.Table | None]]:
-    """Collective. Return how often each mask and each length is, for texts that are too many to count."""
-
-    def changed() -> Iterator[pa.RecordBatch]:
-        for batch in table.select(names).batches():
-            texts = [to_text(column) for column in batch.columns]
-            yield pa.RecordBatch.from_arrays(
-                [each(x) for x in texts for each in (_masks, pc.utf8_length)], schema=schema
-            )
-
-    fields = [
-        (f"{part}{row}", type) for row in range(len(names)) for part, type in (("m", pa.string()), ("n", pa.int32()))
-    ]
-    schema = pa.schema(fields)
-    found = value_counts(Table(schema, table.num_rows, table.workspace, changed), schema.names, MOST_MASKS, comm)
-    return {name: (found[f"m{row}"], found[f"n{row}"]) for row, name in enumerate(names)}
 
 
 def _lengths(lengths: pa.Table | None) -> dict[str, Any]:
