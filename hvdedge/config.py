@@ -117,6 +117,8 @@ def in_run(options: dict[str, Any], run: pathlib.Path) -> dict[str, Any]:
     """Return the options with every `{run}/...` in the run's folder."""
 
     def resolved(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(resolved, value))
         is_inside = isinstance(value, str) and value.startswith(IN_RUN)
         return str(run / value.removeprefix(IN_RUN)) if is_inside else value
 
@@ -329,7 +331,16 @@ class _Reading:
             place = values[key]
             if option.type is Path and place and not place.startswith(IN_RUN):
                 values[key] = str(_find_path(self.path, f"{where}.{key}", place))
+            elif option.type == tuple[Path, ...]:
+                values[key] = tuple(str(each) for one in place for each in self._paths(f"{where}.{key}", one))
         return values
+
+    def _paths(self, where: str, value: str) -> list[pathlib.Path] | list[str]:
+        """Return what a path or pattern names; a folder, and what is in the run's folder, as it is."""
+        if value.startswith(IN_RUN):
+            return [value]
+        place = _find_path(self.path, where, value)
+        return [place] if place.is_dir() else _glob(place)
 
 
 def _checked(path: pathlib.Path, where: str, value: object, wanted: Any) -> Any:

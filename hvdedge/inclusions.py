@@ -8,13 +8,14 @@ Values are compared as text, empty cells left out. Where they are too many for a
 several passes over the table, each with its part of the hashes.
 
 For several columns on each side, a pair of column lists is a candidate if all its parts hold; the values are the rows'
-cells side by side.
+cells side by side. The columns may be of several tables, each list of one: B of the table C is "C.B", a column of the
+table without a name is "B".
 
 Source: Bauckmann, Leser and Naumann 2010, Efficient and exact computation of inclusion dependencies for data
 integration (SPIDER); De Marchi, Lopes and Petit 2009, Unary and n-ary inclusion dependency discovery.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -29,42 +30,59 @@ from hvdedge.tables import Table, from_bytes, to_bytes
 
 Columns = tuple[str, ...]
 Inclusion = tuple[Columns, Columns]
+Places = Mapping[str, tuple[str, Table, str]]
 HELD_BYTES = 4  # copies of a value that are held at once
 VALUES = pa.schema([("value", pa.string()), ("column", pa.int32())])
 
 
-def find(table: Table, comm: MPI.Intracomm, *, maximal: int = 1, seconds: float = 0.0) -> tuple[list[Inclusion], int]:
-    """Collective. Return all inclusion dependencies inside the table, sorted, and up to how many columns all are there.
+def places(tables: Mapping[str, Table]) -> Places:
+    """Return the name of each column, those of lists left out -> its table's name, that table, its name there."""
+    return {
+        f"{title}.{name}" if title else name: (title, table, name)
+        for title, table in tables.items()
+        for name in table.columns
+        if kind(table.schema.field(name).type) != "array"
+    }
+
+
+def find(
+    tables: Mapping[str, Table], comm: MPI.Intracomm, *, maximal: int = 1, seconds: float = 0.0
+) -> tuple[list[Inclusion], int]:
+    """Collective. Return all inclusion dependencies within and across tables, sorted, and up to how many columns all
+    are there.
 
     Args:
+        tables: this rank's rows of each table, by its name; "" for one without.
         maximal: columns on each side, at most.
         seconds: when to stop with what is found by then; 0 for never.
     """
     clock = Clock(seconds)
-    names = [name for name in table.columns if kind(table.schema.field(name).type) != "array"]
-    found = _included(table, [(name,) for name in names], comm)
+    where = places(tables)
+    found = _included(where, [(name,) for name in where], comm)
     level, size = found, 1
     while size < maximal and level:
-        candidates = _joined(level)
+        candidates = _joined(where, level)
         told = np.array(clock.is_over(), np.int64)
         comm.Allreduce(MPI.IN_PLACE, told, op=MPI.MAX)
         if told:
             return sorted(found), size
         needed = list(dict.fromkeys(side for candidate in candidates for side in candidate))
-        holds = {*_included(table, needed, comm)} if candidates else set()
+        holds = {*_included(where, needed, comm)} if candidates else set()
         level = [candidate for candidate in candidates if candidate in holds]
         found += level
         size += 1
     return sorted(found), maximal
 
 
-def _joined(level: Sequence[Inclusion]) -> list[Inclusion]:
+def _joined(where: Places, level: Sequence[Inclusion]) -> list[Inclusion]:
     """Return the candidates with one column more on each side, all parts of which hold; the left side rising."""
     known, size = {*level}, len(level[0][0])
     candidates = []
     for left, right in level:
         for other, target in level:
             if other[:-1] != left[:-1] or target[:-1] != right[:-1] or other[-1] <= left[-1] or target[-1] in right:
+                continue
+            if where[other[-1]][0] != where[left[0]][0] or where[target[-1]][0] != where[right[0]][0]:
                 continue
             whole, into = (*left, other[-1]), (*right, target[-1])
             parts = ((whole[:at] + whole[at + 1 :], into[:at] + into[at + 1 :]) for at in range(size + 1))
@@ -73,14 +91,14 @@ def _joined(level: Sequence[Inclusion]) -> list[Inclusion]:
     return candidates
 
 
-def _included(table: Table, groups: list[Columns], comm: MPI.Intracomm) -> list[Inclusion]:
+def _included(where: Places, groups: list[Columns], comm: MPI.Intracomm) -> list[Inclusion]:
     """Collective. Return which of the column lists `groups` have all their values among those of which others."""
     words = -(-len(groups) // 64)
     within = np.full((len(groups), words), np.iinfo(np.uint64).max, np.uint64)
     is_filled = np.zeros(len(groups), np.int64)
-    passes = _passes(table, groups, comm)
+    passes = _passes(where, groups, comm)
     for turn in range(passes):
-        values, columns = _owned(table, groups, turn, passes, comm)
+        values, columns = _owned(where, groups, turn, passes, comm)
         masks = np.zeros((len(values.dictionary), words), np.uint64)
         places = np.asarray(values.indices)
         np.bitwise_or.at(masks, (places, columns // 64), np.uint64(1) << (columns % 64).astype(np.uint64))
@@ -98,25 +116,39 @@ def _included(table: Table, groups: list[Columns], comm: MPI.Intracomm) -> list[
     ]
 
 
-def _passes(table: Table, groups: list[Columns], comm: MPI.Intracomm) -> int:
+def _by_table(where: Places, groups: list[Columns]) -> list[tuple[Table, dict[int, Columns]]]:
+    """Return each table of which there are groups, and their places with the columns' names there."""
+    found: dict[str, tuple[Table, dict[int, Columns]]] = {}
+    for number, group in enumerate(groups):
+        title, table, _ = where[group[0]]
+        found.setdefault(title, (table, {}))[1][number] = tuple(where[name][2] for name in group)
+    return list(found.values())
+
+
+def _passes(where: Places, groups: list[Columns], comm: MPI.Intracomm) -> int:
     """Collective. Return in how many parts the values fit into the memory for a table."""
-    cells = sum(len(group) for group in groups)
-    first = next(iter(table.batches()), None)
-    size_bytes = first.nbytes / max(first.num_rows, 1) * table.num_rows / len(first.columns) if first else 0
-    passes = np.array(np.ceil(size_bytes * cells * HELD_BYTES / table.workspace.table_bytes), np.int64)
+    share = 0.0
+    for table, chosen in _by_table(where, groups):
+        cells = sum(len(group) for group in chosen.values())
+        first = next(iter(table.batches()), None)
+        size_bytes = first.nbytes / max(first.num_rows, 1) * table.num_rows / len(first.columns) if first else 0
+        share += size_bytes * cells * HELD_BYTES / table.workspace.table_bytes
+    passes = np.array(np.ceil(share), np.int64)
     comm.Allreduce(MPI.IN_PLACE, passes, op=MPI.MAX)
     return max(int(passes), 1)
 
 
 def _owned(
-    table: Table, groups: list[Columns], turn: int, passes: int, comm: MPI.Intracomm
+    where: Places, groups: list[Columns], turn: int, passes: int, comm: MPI.Intracomm
 ) -> tuple[pa.DictionaryArray, np.ndarray]:
     """Collective. Return the different values that this rank looks after in a pass, and the column list of each."""
     held: list[list[pa.Array]] = [[pa.array([], pa.string())] for _ in groups]
-    for batch in table.select(list(dict.fromkeys(name for group in groups for name in group))).batches():
-        for parts, group in zip(held, groups, strict=True):
-            values = _values(batch, group).unique().drop_null()
-            parts.append(values if passes == 1 else values.filter(_is_due(hash_text(values), turn, passes, comm)))
+    for table, chosen in _by_table(where, groups):
+        for batch in table.select(list(dict.fromkeys(name for group in chosen.values() for name in group))).batches():
+            for number, group in chosen.items():
+                values = _values(batch, group).unique().drop_null()
+                due = values if passes == 1 else values.filter(_is_due(hash_text(values), turn, passes, comm))
+                held[number].append(due)
     sent: list[list[pa.RecordBatch]] = [[] for _ in range(comm.size)]
     for number, parts in enumerate(held):
         values = pa.chunked_array(parts).unique()

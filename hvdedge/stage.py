@@ -131,7 +131,8 @@ class Stage:
         return functools.partial(chosen.method.load(), **in_run(chosen.options, self.folder))
 
     def _check_options(self, options: dict[str, Any]) -> None:
-        for value in options.values():
+        values = [one for value in options.values() for one in (value if isinstance(value, tuple) else (value,))]
+        for value in values:
             if isinstance(value, str) and value.startswith(IN_RUN):
                 self.check_input(value.removeprefix(IN_RUN))
 

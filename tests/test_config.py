@@ -89,6 +89,18 @@ def test_a_missing_source_says_where_it_can_be_had(pipeline):
         pipeline(text)
 
 
+def test_a_list_of_paths_holds_what_patterns_match_and_what_is_in_the_run_later(pipeline, tmp_path):
+    for name in ("b.csv", "a.csv"):
+        (tmp_path / name).write_text("x\n1\n")
+    (tmp_path / "shop").mkdir()
+    text = MINIMAL + '[profile.inclusion_dependencies]\ntables = ["[ab].csv", "shop", "{run}/raw/c.csv"]\n'
+    options = pipeline(text).sections["profile"].methods[-1].options
+    assert options["tables"] == (*(str(tmp_path / name) for name in ("a.csv", "b.csv", "shop")), "{run}/raw/c.csv")
+    assert config.in_run(options, pathlib.Path("/results/x"))["tables"][-1] == "/results/x/raw/c.csv"
+    with pytest.raises(InputError, match=r"inclusion_dependencies.tables: received 'none.csv', found neither in"):
+        pipeline(MINIMAL + '[profile.inclusion_dependencies]\ntables = ["none.csv"]\n')
+
+
 def test_a_path_in_the_run_is_resolved_once_the_run_is_known(pipeline):
     options = (
         pipeline(MINIMAL + '[clean.missing]\ntruth = "{run}/raw/cells.csv"\n').sections["clean"].methods[0].options

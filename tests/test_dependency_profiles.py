@@ -135,16 +135,19 @@ def test_values_that_do_not_fit_are_looked_at_in_passes(comm, workspace, monkeyp
     draw = np.random.default_rng(0)
     columns = {"a": draw.integers(0, 500, 3000), "b": np.arange(3000) % 600, "c": np.arange(3000) % 700}
     table = table_of(workspace, 300, **{name: pa.array(values).cast(pa.string()) for name, values in columns.items()})
-    whole = inclusions.find(table, comm)
+    whole = inclusions.find({"": table}, comm)
     monkeypatch.setattr(type(workspace), "table_bytes", property(lambda self: 20_000))
-    assert inclusions._passes(table, [("a",), ("b",), ("c",)], comm) > 3
-    assert inclusions.find(table, comm) == whole == ([(("a",), ("b",)), (("a",), ("c",)), (("b",), ("c",))], 1)
+    assert inclusions._passes(inclusions.places({"": table}), [("a",), ("b",), ("c",)], comm) > 3
+    assert inclusions.find({"": table}, comm) == whole == ([(("a",), ("b",)), (("a",), ("c",)), (("b",), ("c",))], 1)
 
 
 def test_a_key_that_another_column_uses_is_listed_as_one(comm, workspace):
     table = table_of(workspace, id=[1, 2, 3, 4], parent=[None, 1, 1, 3], age=[5, 5, 5, 5])
     found = inclusion_dependencies.profile(table, comm)
-    assert found["foreign_keys"] == [{"column": "parent", "of": "id", "used": 0.5}]
+    assert (found["foreign_keys"][0]["column"], found["foreign_keys"][0]["of"]) == ("parent", "id")
+    assert found["foreign_keys"][0]["used"] == 0.5
+    assert found["foreign_keys"][0]["repeated"] == pytest.approx(1 / 3)
+    assert len(found["foreign_keys"]) == 1
 
 
 def test_hashes_that_are_equal_by_chance_change_nothing(comm, workspace, monkeypatch):

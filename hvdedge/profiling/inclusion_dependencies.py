@@ -1,53 +1,55 @@
 """Which columns hold only values of others: inclusion dependencies, and the foreign keys among them.
 
-See `hvdedge.inclusions` for how they are found.
+See `hvdedge.inclusions` for how they are found, `hvdedge.foreign_keys` for which come first.
 """
 
-import numpy as np
 from mpi4py import MPI
 
-from hvdedge import inclusions
-from hvdedge.columns import to_text
-from hvdedge.hashes import hash_text
-from hvdedge.inclusions import Inclusion
-from hvdedge.options import Count, NonNegative
-from hvdedge.parallel import frequencies
+from hvdedge import foreign_keys, further_tables, inclusions
+from hvdedge.errors import InputError
+from hvdedge.options import Count, NonNegative, Path
 from hvdedge.tables import Table
 
+WHERE = "profile.inclusion_dependencies.tables"
 
-def profile(table: Table, comm: MPI.Intracomm, *, maximal: Count = 1, time_limit: NonNegative = 300.0) -> dict:
-    """Collective. Find all inclusion dependencies between columns of the table.
+
+def profile(
+    table: Table,
+    comm: MPI.Intracomm,
+    *,
+    maximal: Count = 1,
+    time_limit: NonNegative = 300.0,
+    tables: tuple[Path, ...] = (),
+) -> dict:
+    """Collective. Find all inclusion dependencies between columns of the table, and of further tables.
 
     Args:
         table: this rank's rows.
-        maximal: columns on each side, at most.
+        maximal: columns on each side, at most; those of a side are of one table.
         time_limit: seconds after which it stops with what is found by then; 0 for none.
+        tables: files of further tables, see `hvdedge.further_tables`; the column b of a.csv is called "a.b".
     Returns:
         The same on every rank: inclusion_dependencies, a list of [[names], [names that hold their values]];
-        foreign_keys, those of one column whose right side has each value once, the most used one first: {column, of,
-        used: the share of the right side's values that the left side has}; complete: true, or the size up to which
-        none is missing.
+        foreign_keys, those of one column whose right side has each value once, the likeliest first: {column, of, used,
+        alike, repeated, score}, see `hvdedge.foreign_keys`; complete: true, or the size up to which none is missing.
+    Raises:
+        InputError: on every rank, where two tables or columns have one name.
+        RankError: on every rank, where a table cannot be read.
     """
-    found, size = inclusions.find(table, comm, maximal=maximal, seconds=time_limit)
+    everything = {"": table}
+    if tables:
+        everything |= further_tables.read_all(tables, WHERE, table.workspace, comm)
+    where = inclusions.places(everything)
+    for name in table.columns:
+        if where.get(name, ("",))[0]:
+            title, _, column = where[name]
+            raise InputError(
+                f"{WHERE}: received a table {title!r} with a column {column!r} beside a column {name!r} of the "
+                "pipeline's own table, allowed: names that differ; rename the file"
+            )
+    found, size = inclusions.find(everything, comm, maximal=maximal, seconds=time_limit)
     return {
         "inclusion_dependencies": [[list(left), list(right)] for left, right in found],
-        "foreign_keys": _foreign_keys(table, found, comm),
+        "foreign_keys": foreign_keys.rank(where, found, table.workspace.run.parent.name, comm),
         "complete": {"inclusion_dependencies": True if size == maximal else size},
     }
-
-
-def _foreign_keys(table: Table, found: list[Inclusion], comm: MPI.Intracomm) -> list[dict]:
-    """Collective."""
-    single = [(left[0], right[0]) for left, right in found if len(left) == 1]
-    told: dict[str, tuple[int, int]] = {}  # column -> different values, cells
-    for name in dict.fromkeys(name for pair in single for name in pair):
-        hashes = [hash_text(to_text(batch.column(0))) for batch in table.select([name]).batches()]
-        known = np.concatenate([np.empty(0, np.uint64), *hashes])
-        known = known[known != 0]
-        held, different = frequencies(known, comm)
-        cells = np.array(len(known), np.int64)
-        comm.Allreduce(MPI.IN_PLACE, cells, op=MPI.SUM)
-        told[name] = different, int(cells)
-    keys = [(left, right, told[left][0] / told[right][0]) for left, right in single if told[right][0] == told[right][1]]
-    best = sorted(keys, key=lambda one: (-one[2], one))
-    return [{"column": left, "of": right, "used": used} for left, right, used in best]

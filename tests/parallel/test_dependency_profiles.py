@@ -33,6 +33,8 @@ FIND = """
     found = functional_dependencies.profile(table, comm)
     found |= {"near": functional_dependencies.profile(table, comm, error=0.05, maximal_left=2)}
     found |= unique_columns.profile(table, comm) | inclusion_dependencies.profile(table, comm, maximal=2)
+    across = inclusion_dependencies.profile(table, comm, maximal=2, tables=tuple(sys.argv[3:]))
+    found |= {"across": across, "read": table.workspace.metrics.get("tables")}
     told = json.dumps(found)
     assert comm.bcast(told) == told
     if comm.rank == 0:
@@ -51,3 +53,16 @@ def test_dependencies_are_the_same_on_any_number_of_ranks(mpirun, cells):
 def test_a_table_that_spills_has_the_same_dependencies(mpirun):
     in_memory, spilled = (mpirun(2, FIND, memory, -1) for memory in (64_000_000, 100_000))
     assert in_memory == spilled
+
+
+def test_dependencies_across_tables_are_the_same_on_any_number_of_ranks(mpirun, tmp_path):
+    path, small = tmp_path / "base.csv", tmp_path / "small.csv"
+    path.write_text("key;value\n" + "".join(f"{number};v{number % 9}\n" for number in range(900)))
+    small.write_text("id\n3\n")  # fewer rows than ranks
+    first, *others = [json.loads(mpirun(ranks, FIND, 64_000_000, -1, path, small)) for ranks in (1, 2, 3, 4)]
+    assert others == [first] * 3
+    across = first["across"]["inclusion_dependencies"]
+    assert (
+        [["id"], ["base.key"]] in across and [["small.id"], ["id"]] in across and [["text"], ["base.value"]] in across
+    )
+    assert {name: its["rows"] for name, its in first["read"].items()} == {"base": 900, "small": 1}
