@@ -32,7 +32,8 @@ def test_a_seed_gives_its_weights_and_no_two_layers_the_same():
 
 
 def test_level_numbers_become_vectors_and_quantities_stay(tmp_path):
-    spec = {"input_shape": [4], "task": "classification", "classes": [0, 1], "embedded": [{"place": 1, "levels": 4}, {"place": 3, "levels": 200}]}
+    levels = [{"place": 1, "levels": 4}, {"place": 3, "levels": 200}]
+    spec = {"input_shape": [4], "task": "classification", "classes": [0, 1], "embedded": levels}
     model = build(spec, hidden=3, layers=1, seed=2)
     # vectors of (4 + 1) // 2 and 50 numbers, the two quantities, hidden units, classes
     assert model.count_params() == 5 * 2 + 201 * 50 + (2 + 50 + 2 + 1) * 3 + 4 * 2
@@ -47,7 +48,9 @@ def test_level_numbers_become_vectors_and_quantities_stay(tmp_path):
 
 
 def test_level_numbers_alone_are_enough():
-    model = build({"input_shape": [1], "task": "classification", "classes": [0, 1], "embedded": [{"place": 0, "levels": 1}]}, hidden=3, layers=1)
+    levels = [{"place": 0, "levels": 1}]
+    spec = {"input_shape": [1], "task": "classification", "classes": [0, 1], "embedded": levels}
+    model = build(spec, hidden=3, layers=1)
     assert model.count_params() == 2 + 2 * 3 + 4 * 2
 
 
