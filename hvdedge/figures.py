@@ -14,6 +14,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from hvdedge.drawn_graphs import draw_graph
 from hvdedge.report_tables import Plot, ReportTable
 
 WIDTH, HEIGHT = 460, 290
@@ -64,15 +65,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: its title, its SVG, and the lines in it; no lines where it needs no legend."""
+    """One picture: its title, its SVG, the lines in it (none where it needs no legend), and whether it may be wide."""
 
     title: str
     svg: str
     lines: list[Line]
+    is_wide: bool = False
 
 
 def draw(table: ReportTable, name: str) -> list[Picture]:
-    """Return the pictures of a table that has rows and a plot of lines or bars; `name` is theirs alone in the page."""
+    """Return the pictures of a table that has rows and a plot that is no matrix; `name` is theirs alone in the page."""
     plot = table.plot
     if plot is None or not table.rows or plot.kind == "matrix":
         return []
@@ -81,10 +83,16 @@ def draw(table: ReportTable, name: str) -> list[Picture]:
         for at, (title, keys) in enumerate(plot.panels):
             if all(value is None for key in keys for value in table.column(key)):
                 continue
+            told = f"{title}. {plot.alternative}"
+            if plot.kind == "graph":
+                columns = [table.column(key) for key in (plot.x, *keys)]
+                figure = draw_graph(list(zip(*columns, strict=True)), INK, FAINT, SERIES[0])
+                pictures.append(Picture(title, _svg(figure, f"{name}-{at}", told), [], is_wide=True))
+                continue
             figure = Figure(figsize=(WIDTH / 96, HEIGHT / 96), layout="constrained")
             painter = _bars if plot.kind == "bars" else _lines
             lines = painter(figure.add_subplot(), table, plot, keys)
-            pictures.append(Picture(title, _svg(figure, f"{name}-{at}", f"{title}. {plot.alternative}"), lines))
+            pictures.append(Picture(title, _svg(figure, f"{name}-{at}", told), lines))
     return pictures
 
 

@@ -84,14 +84,15 @@ class Plot:
     """How a table is drawn; its keys are those of the table's columns.
 
     Args:
-        kind: `lines` over x, `bars` with a label x each, `matrix` for shares of the rows as shades of the cells.
+        kind: `lines` over x, `bars` with a label x each, `matrix` for shares of the rows as shades of the cells,
+            `graph` with an arrow a row, from a column in the table x to the panel's other table and column.
         panels: (title, keys of the columns drawn there) of each picture.
         by: the column whose values part the rows into one line each.
         ideal: whether a diagonal y = x is drawn as what could be reached.
         alternative: what the picture shows, for readers who cannot see it.
     """
 
-    kind: Literal["lines", "bars", "matrix"]
+    kind: Literal["lines", "bars", "matrix", "graph"]
     x: str = ""
     panels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     by: str = ""

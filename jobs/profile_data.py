@@ -5,8 +5,8 @@ import time
 from hvdedge.parallel import agree
 from hvdedge.stage import Stage, start
 
-DEPENDENCIES = ("best_functional_dependencies", "unique_columns", "foreign_keys")
-SHOWN = 10  # of each, for the report
+DEPENDENCIES = {"best_functional_dependencies": 10, "unique_columns": 10, "foreign_keys": 100}
+"""How many of each go into the record, for the report."""
 DESCRIBED = ("type", "missing", "distinct", "min", "max", "mean", "std")  # of a column, for the report
 COLUMNS = 100  # so many at most
 
@@ -25,7 +25,7 @@ def main(stage: Stage) -> None:
     with agree(stage.comm):
         if stage.is_root:
             stage.write_json("data_profile.json", profile)
-    shown = {key: profile[key][:SHOWN] for key in DEPENDENCIES if key in profile}
+    shown = {key: profile[key][:most] for key, most in DEPENDENCIES.items() if key in profile}
     counted = {key: len(profile[key]) for key in profile["complete"]}
     stage.metrics.update({"rows": profile["rows"], "seconds_by_profiler": seconds, "complete": profile["complete"]})
     stage.metrics.update({"found": counted, "dependencies": shown})

@@ -345,12 +345,10 @@ def test_dependencies_are_listed_with_what_they_tell():
     profiled.records["profile"].metrics["dependencies"] = {
         "best_functional_dependencies": [{"left": ["zip", "day"], "right": "city", "redundant": 0.5}],
         "unique_columns": [["id"]],
-        "foreign_keys": [{"column": "parent", "of": "id", "used": 0.25}],
     }
     assert dependencies.tabulate([profiled]).rows == [
         ("functional dependency", "zip, day", "city", 0.5),
         ("unique", "id", None, None),
-        ("foreign key", "parent", "id", 0.25),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What follows from what in the table: the dependencies that tell most, keys, foreign keys."""
+"""What follows from what in the table: the dependencies that tell most, and keys."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,21 +9,20 @@ SECTION, OF, ORDER = "Data and repairs", "run", 55
 COLUMNS = (
     Column("kind", is_key=True),
     Column("left", "columns"),
-    Column("right", "determine, or are among"),
+    Column("right", "determine"),
     Column("share", "", "percent"),
 )
 SHOWN = 10  # of each kind
 
 
 def tabulate(records: Sequence[Run]) -> ReportTable:
-    """List the functional dependencies, unique columns and foreign keys that tell most."""
+    """List the functional dependencies and unique columns that tell most."""
     return over_runs(
         records,
         "Dependencies",
         COLUMNS,
         _rows,
-        note="The share of the rows whose right-hand cell another row tells; for a foreign key, of the values it uses. "
-        "All dependencies are in data_profile.json.",
+        note="Share: of the rows whose right-hand cell another row tells. All dependencies are in data_profile.json.",
         empty="No dependencies were looked for.",
     )
 
@@ -35,8 +34,6 @@ def _rows(run: Run) -> Iterator[tuple]:
     unique = found.get("unique_columns")
     for names in unique[:SHOWN] if isinstance(unique, list) else ():
         yield "unique", _named(names), None, None
-    for one in rows(found.get("foreign_keys"))[:SHOWN]:
-        yield "foreign key", one.get("column"), one.get("of"), number(one.get("used"))
 
 
 def _named(names: object) -> str:
