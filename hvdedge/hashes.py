@@ -36,7 +36,7 @@ def hash_text(column: pa.Array) -> np.ndarray:
     if lengths.max(initial=0) > HASHED:  # the remainder costs as much as all the rest
         place %= HASHED
     products = (data.astype(np.uint64) + np.uint64(1)) * odd[place]
-    found = mix(_sums(products, lengths) + lengths.astype(np.uint64)) | np.uint64(1)
+    found = np.maximum(mix(_sums(products, lengths) + lengths.astype(np.uint64)), np.uint64(1))
     return np.where(np.asarray(column.is_valid()), found, np.uint64(0))
 
 

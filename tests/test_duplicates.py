@@ -428,6 +428,13 @@ def test_frequencies_and_hashes_are_those_of_python(comm):
     assert hash_text(pa.array(texts).slice(3, 2)).tolist() == hashes[3:5].tolist()
 
 
+def test_hashes_deal_texts_evenly_over_any_number_of_ranks():
+    hashes = hash_text(pa.array([str(number) for number in range(10_000)]))
+    for size in (2, 3, 4):
+        dealt = np.bincount((hashes % np.uint64(size)).astype(int), minlength=size)
+        assert abs(dealt - 10_000 / size).max() < 250  # five standard deviations
+
+
 def test_em_finds_the_share_and_the_levels_that_made_the_pairs():
     draw = np.random.default_rng(0)
     m, u = np.zeros((4, 16)), np.zeros((4, 16))
