@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import shutil
 import time
 
 import numpy as np
@@ -13,7 +14,9 @@ from hvdedge.errors import InputError
 from hvdedge.label_values import find_task
 from hvdedge.parallel import agree, allgather_json, bcast_json
 from hvdedge.stage import Stage, start
+from hvdedge.storage import Storage
 from hvdedge.tables import ORIGIN, Table, gather_table, part_path
+from hvdedge.tensors import Features
 
 SPLIT = "_split"
 
@@ -103,19 +106,7 @@ def _extract(stage: Stage, table: Table, variant: str) -> dict:
         if "adapted" in features.facts:
             stage.note(what="adapted", method=name, action=features.facts["adapted"])
     part = str(part_path(pathlib.Path(f"{variant}features"), stage.comm.rank, ".h5"))
-    draft = stage.workspace.scratch / "features.h5"
-    with agree(stage.comm):
-        tensors.write_part(features, draft)
-    kept = storage.choose(
-        lambda: (x for _, x in tensors.blocks(draft)),
-        features.x_type,
-        stage.settings["storage"],
-        stage.comm,
-        [level["place"] for level in features.spec.get("embedded", ())],
-    )
-    with agree(stage.comm), stage.output(part) as path:
-        tensors.pack(draft, path, kept)
-        draft.unlink()
+    kept = _write_part(stage, features, part)
     parts = allgather_json(f"features/{pathlib.Path(part).name}", stage.comm)
     rows: dict[str, int] = {}
     with agree(stage.comm):
@@ -135,6 +126,30 @@ def _extract(stage: Stage, table: Table, variant: str) -> dict:
         "reductions": found["reduction"],
         "selections": found["selection"],
     }
+
+
+def _write_part(stage: Stage, features: Features, part: str) -> Storage:
+    """Collective. Write this rank's part; return how x is kept.
+
+    HDF5 writes to scratch only: where the disk of the results is full it was seen to crash instead of raising.
+    """
+    draft, packed = stage.workspace.scratch / "draft.h5", stage.workspace.scratch / "packed.h5"
+    with agree(stage.comm):
+        tensors.write_part(features, draft)
+    kept = storage.choose(
+        lambda: (x for _, x in tensors.blocks(draft)),
+        features.x_type,
+        stage.settings["storage"],
+        stage.comm,
+        [level["place"] for level in features.spec.get("embedded", ())],
+    )
+    with agree(stage.comm):
+        tensors.pack(draft, packed, kept)
+        draft.unlink()
+    with agree(stage.comm), stage.output(part) as path:
+        shutil.copyfile(packed, path)
+        packed.unlink()
+    return kept
 
 
 def _same_split(stage: Stage, prepared: Table, cleaned: Table) -> np.ndarray:

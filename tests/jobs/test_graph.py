@@ -100,7 +100,7 @@ def test_a_graph_is_profiled_and_made_features_and_no_model_of_vectors_takes_it(
             "strangers.csv' with 1 edges, none between two values of 'name' ('somebody')",
         ),
         (["extract.by=team"], "extract.by: received a column with 'team "),
-        (["extract.pca.components=2"], "extract.pca: received a reduction of a graph's nodes, allowed: none"),
+        (["extract.pca.components=2"], "extract.pca: received a section for a graph's nodes, allowed: none"),
         (["extract.directed=true"], "extract.normalize: received 'symmetric' with directed = true"),
     ],
 )

@@ -119,7 +119,8 @@ def test_a_pipeline_of_ones_own_needs_no_section_for_stages_that_do_not_run(hvde
     shown = hvdedge("show", tmp_path / "results" / "shop" / "r" / "cleaned", "--csv")
     assert shown.out.splitlines()[:2] == ['"order","price","_file","_line"', '1,2.5,"rows.csv",2']
     one_line(hvdedge("show", tmp_path / "results", "--csv"), "--csv")
-    one_line(hvdedge(*words, "--to", "train"), "train.model: received nothing, allowed: cnn, dense; name one under")
+    allowed = "allowed: cnn, dense, embedding; name one under"
+    one_line(hvdedge(*words, "--to", "train"), f"train.model: received nothing, {allowed}")
     one_line(hvdedge(*words, "--from", "train"), "--from", "allowed: prepare, clean, profile, report")
 
 
