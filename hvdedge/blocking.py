@@ -32,7 +32,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hvdedge.fields import MISSING, RARE, Field, Records, Rows
-from hvdedge.hashes import mix
+from hvdedge.mixing import mix
 from hvdedge.parallel import allgather_rows, counts, exchange_runs
 
 ENTRY = np.dtype([("key", np.uint64), ("place", np.uint64), ("row", np.int64), ("file", np.uint8)])

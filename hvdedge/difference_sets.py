@@ -12,8 +12,8 @@ import numpy as np
 from mpi4py import MPI
 
 from hvdedge.coded import Coded
-from hvdedge.hashes import mix
 from hvdedge.hitting_sets import Stopped, reduced, unique
+from hvdedge.mixing import mix
 from hvdedge.parallel import allgather_rows
 
 ALL_CELLS = 300_000_000  # cells that may be compared to look at all pairs of rows

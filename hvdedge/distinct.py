@@ -12,7 +12,8 @@ import pyarrow as pa
 from mpi4py import MPI
 
 from hvdedge.columns import CLOCKS, kind, to_floats, to_text
-from hvdedge.hashes import hash_text, mix
+from hvdedge.hashes import hash_text
+from hvdedge.mixing import mix
 from hvdedge.parallel import allgather_rows
 
 KEPT = 1 << 14  # hashes of a column: 128 KiB, a standard error of 1 / sqrt(KEPT), 0.8 %

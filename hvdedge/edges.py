@@ -16,7 +16,8 @@ from mpi4py import MPI
 from hvdedge import methods
 from hvdedge.columns import NUMBERS, kind, shown, to_text
 from hvdedge.errors import InputError
-from hvdedge.hashes import hash_text, mix
+from hvdedge.hashes import hash_text
+from hvdedge.mixing import mix
 from hvdedge.parallel import agree, allgather_json, counts, exchange_runs, send_rows
 from hvdedge.tables import Table
 from hvdedge.workspace import Source, Workspace

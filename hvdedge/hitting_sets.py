@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hvdedge.hashes import mix
+from hvdedge.mixing import mix
 
 SPLIT_AT = 2  # elements taken, from which on a branch belongs to one rank
 CHECKED = 256  # branches between two looks at the clock

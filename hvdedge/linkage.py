@@ -16,7 +16,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hvdedge.fields import Records, Rows
-from hvdedge.hashes import mix
+from hvdedge.mixing import mix
 from hvdedge.parallel import counts, exchange_runs, fetch_rows, send_rows
 
 COMPARED = 40  # members of a cluster that are all compared with each other; of greater ones, the candidates only

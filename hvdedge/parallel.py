@@ -16,6 +16,7 @@ from mpi4py import MPI
 
 from hvdedge.errors import RankError, is_users, one_line
 from hvdedge.meter import Traffic
+from hvdedge.mixing import mix
 
 
 class MeteredComm(MPI.Intracomm):
@@ -243,7 +244,7 @@ def frequencies(hashes: np.ndarray, comm: MPI.Intracomm) -> tuple[np.ndarray, in
     Each is counted by one rank, so no rank holds more than its share of the different ones.
     """
     kinds, which, held = np.unique(hashes, return_inverse=True, return_counts=True)
-    owner = (kinds % np.uint64(comm.size)).astype(np.int64)
+    owner = (mix(kinds) % np.uint64(comm.size)).astype(np.int64)  # they may be bits of numbers, alike at their end
     order = np.argsort(owner, kind="stable")
     told = np.stack([kinds, held.astype(np.uint64)], axis=1)[order]
     asked, sizes = exchange_runs(told, np.bincount(owner, minlength=comm.size), comm)

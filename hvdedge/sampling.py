@@ -3,7 +3,7 @@
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.hashes import GOLDEN, mix
+from hvdedge.mixing import GOLDEN, mix
 from hvdedge.parallel import counts, fetch_rows
 
 RUN_ROWS = 32  # rows are chosen in runs of so many, so that a series stays one

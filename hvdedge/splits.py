@@ -10,7 +10,8 @@ from mpi4py import MPI
 
 from hvdedge.columns import CLOCKS, NUMBERS, kind, shown, to_floats, to_text
 from hvdedge.errors import InputError
-from hvdedge.hashes import GOLDEN, hash_text, mix
+from hvdedge.hashes import hash_text
+from hvdedge.mixing import GOLDEN, mix
 from hvdedge.parallel import agree, allgather_rows, counts
 from hvdedge.tables import gather_table
 

@@ -26,9 +26,10 @@ from hvdedge.columns import matching, shown, to_text
 from hvdedge.comparison import closeness, is_long, levels, similarities
 from hvdedge.errors import InputError
 from hvdedge.fields import Records, Rows
-from hvdedge.hashes import mix, row_keys
+from hvdedge.hashes import row_keys
 from hvdedge.linkage import clusters, components, copies, stand_out
 from hvdedge.merging import merge as merge_rows
+from hvdedge.mixing import mix
 from hvdedge.options import Natural, Path, Share
 from hvdedge.parallel import counts, frequencies, send_rows
 from hvdedge.spool import Spool

@@ -22,8 +22,8 @@ from mpi4py import MPI
 
 from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, kind, of_kind, plain, shown, to_floats, value_counts
 from hvdedge.errors import InputError
-from hvdedge.hashes import mix
 from hvdedge.information import mutual_information
+from hvdedge.mixing import mix
 from hvdedge.options import Count
 from hvdedge.parallel import allgather_rows, counts
 from hvdedge.quantiles import select
