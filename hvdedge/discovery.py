@@ -50,6 +50,10 @@ class Found:
     rounds: int = 0
     validated: int = 0
 
+    def is_short_of(self, maximal: int) -> bool:
+        """Tell whether some of up to `maximal` columns (0 for any number) may be missing."""
+        return self.complete is not True and (not maximal or self.complete < maximal)
+
 
 class Clock:
     """When to stop."""
@@ -78,6 +82,9 @@ def unique_columns(coded: Coded, comm: MPI.Intracomm, *, maximal: int = 0, secon
 
 def _find(coded: Coded, rights: list[int], maximal: int, seconds: float, comm: MPI.Intracomm) -> Found:
     clock, found = Clock(seconds), Found()
+    if not coded.names:
+        return found
+    found.sets = [((), right) for right in rights if (coded.rows if right == UNIQUE else coded.distinct[right]) <= 1]
     most = min(maximal or len(coded.names), len(coded.names))
     all_seen = difference_sets.is_small(coded)
     try:
@@ -86,7 +93,7 @@ def _find(coded: Coded, rights: list[int], maximal: int, seconds: float, comm: M
     except Stopped:
         found.complete = 0
         return found
-    few = max(LEAST_SETS, EVIDENCE_CELLS // max(len(coded.names), 1))
+    few = max(LEAST_SETS, EVIDENCE_CELLS // len(coded.names))
     if all_seen and not seconds:
         few = len(pool)
     seen, pool = pool[:0], pool[np.argsort(np.bitwise_count(pool).sum(axis=1), kind="stable")]

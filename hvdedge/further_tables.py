@@ -56,7 +56,7 @@ def _parts(paths: Sequence[str], where: str) -> dict[str, list[str]]:
         if path.is_dir() and (parts := sorted(path.glob("part-*.parquet"))):
             named = [(path, parts)]
         elif path.is_dir():
-            named = [(file, [file]) for file in sorted(path.iterdir()) if file.is_file()]
+            named = [(file, [file]) for file in sorted(path.iterdir()) if file.is_file() and file.name[0] != "."]
         if not named:
             raise InputError(f"{where}: received {str(path)!r}, a folder without files; name one that has some")
         for place, files in named:

@@ -8,8 +8,8 @@ Values are compared as text, empty cells left out. Where they are too many for a
 several passes over the table, each with its part of the hashes.
 
 For several columns on each side, a pair of column lists is a candidate if all its parts hold; the values are the rows'
-cells side by side. The columns may be of several tables, each list of one: B of the table C is "C.B", a column of the
-table without a name is "B".
+cells side by side. A column is not held against itself, so (a, b) <= (a, c) is not among them. The columns may be of
+several tables, each list of one: B of the table C is "C.B", a column of the table without a name is "B".
 
 Source: Bauckmann, Leser and Naumann 2010, Efficient and exact computation of inclusion dependencies for data
 integration (SPIDER); De Marchi, Lopes and Petit 2009, Unary and n-ary inclusion dependency discovery.
@@ -24,7 +24,9 @@ from mpi4py import MPI
 
 from hvdedge.columns import kind, to_text
 from hvdedge.discovery import Clock
+from hvdedge.errors import InputError
 from hvdedge.hashes import hash_text
+from hvdedge.hitting_sets import Stopped
 from hvdedge.parallel import exchange
 from hvdedge.tables import Table, from_bytes, to_bytes
 
@@ -32,55 +34,74 @@ Columns = tuple[str, ...]
 Inclusion = tuple[Columns, Columns]
 Places = Mapping[str, tuple[str, Table, str]]
 HELD_BYTES = 4  # copies of a value that are held at once
+MOST_CANDIDATES = 1 << 20
 VALUES = pa.schema([("value", pa.string()), ("column", pa.int32())])
 
 
-def places(tables: Mapping[str, Table]) -> Places:
-    """Return the name of each column, those of lists left out -> its table's name, that table, its name there."""
-    return {
-        f"{title}.{name}" if title else name: (title, table, name)
-        for title, table in tables.items()
-        for name in table.columns
-        if kind(table.schema.field(name).type) != "array"
-    }
+def places(tables: Mapping[str, Table], where: str) -> Places:
+    """Return the name of each column, those of lists left out -> its table's name, that table, its name there.
+
+    Raises:
+        InputError: where two columns have one name; `where` is the option that names the tables.
+    """
+    found: dict[str, tuple[str, Table, str]] = {}
+    for title, table in tables.items():
+        for column in table.columns:
+            name = f"{title}.{column}" if title else column
+            if name in found:
+                other, _, its = found[name]
+                raise InputError(
+                    f"{where}: received a column {column!r} of the table {title!r} and a column {its!r} of "
+                    f"{f'the table {other!r}' if other else 'the pipeline'}, both called {name!r}, allowed: names that "
+                    "differ; rename a file"
+                )
+            if kind(table.schema.field(column).type) != "array":
+                found[name] = title, table, column
+    return found
 
 
-def find(
-    tables: Mapping[str, Table], comm: MPI.Intracomm, *, maximal: int = 1, seconds: float = 0.0
-) -> tuple[list[Inclusion], int]:
+def find(where: Places, comm: MPI.Intracomm, *, maximal: int = 1, seconds: float = 0.0) -> tuple[list[Inclusion], int]:
     """Collective. Return all inclusion dependencies within and across tables, sorted, and up to how many columns all
     are there.
 
     Args:
-        tables: this rank's rows of each table, by its name; "" for one without.
+        where: the columns of all tables, as `places` gives them.
         maximal: columns on each side, at most.
-        seconds: when to stop with what is found by then; 0 for never.
+        seconds: when to stop with what is found by then; 0 for never. It also stops before `MOST_CANDIDATES`.
     """
     clock = Clock(seconds)
-    where = places(tables)
-    found = _included(where, [(name,) for name in where], comm)
-    level, size = found, 1
-    while size < maximal and level:
-        candidates = _joined(where, level)
-        told = np.array(clock.is_over(), np.int64)
-        comm.Allreduce(MPI.IN_PLACE, told, op=MPI.MAX)
-        if told:
-            return sorted(found), size
-        needed = list(dict.fromkeys(side for candidate in candidates for side in candidate))
-        holds = {*_included(where, needed, comm)} if candidates else set()
-        level = [candidate for candidate in candidates if candidate in holds]
-        found += level
-        size += 1
+    found: list[Inclusion] = []
+    try:
+        level = _included(where, [(name,) for name in where], clock, comm)
+        for size in range(1, maximal + 1):
+            found += level
+            if size == maximal or not level:
+                break
+            candidates = _joined(where, level, clock, comm)
+            needed = list(dict.fromkeys(side for candidate in candidates for side in candidate))
+            holds = {*_included(where, needed, clock, comm)} if candidates else set()
+            level = [candidate for candidate in candidates if candidate in holds]
+    except Stopped:
+        return sorted(found), len(found[-1][0]) if found else 0
     return sorted(found), maximal
 
 
-def _joined(where: Places, level: Sequence[Inclusion]) -> list[Inclusion]:
-    """Return the candidates with one column more on each side, all parts of which hold; the left side rising."""
+def _joined(where: Places, level: Sequence[Inclusion], clock: Clock, comm: MPI.Intracomm) -> list[Inclusion]:
+    """Collective. Return the candidates of one column more, all parts of which hold; the left side rising.
+
+    Raises:
+        Stopped: on all ranks, where the time is over on one or there are too many.
+    """
     known, size = {*level}, len(level[0][0])
-    candidates = []
+    alike: dict[Inclusion, list[Inclusion]] = {}
     for left, right in level:
-        for other, target in level:
-            if other[:-1] != left[:-1] or target[:-1] != right[:-1] or other[-1] <= left[-1] or target[-1] in right:
+        alike.setdefault((left[:-1], right[:-1]), []).append((left, right))
+    candidates: list[Inclusion] = []
+    is_over = False
+    for left, right in level:
+        is_over = is_over or clock.is_over() or len(candidates) > MOST_CANDIDATES
+        for other, target in () if is_over else alike[left[:-1], right[:-1]]:
+            if other[-1] <= left[-1] or target[-1] in right:
                 continue
             if where[other[-1]][0] != where[left[0]][0] or where[target[-1]][0] != where[right[0]][0]:
                 continue
@@ -88,16 +109,30 @@ def _joined(where: Places, level: Sequence[Inclusion]) -> list[Inclusion]:
             parts = ((whole[:at] + whole[at + 1 :], into[:at] + into[at + 1 :]) for at in range(size + 1))
             if all(part in known for part in parts):
                 candidates.append((whole, into))
+    _agree_to_go_on(is_over, comm)
     return candidates
 
 
-def _included(where: Places, groups: list[Columns], comm: MPI.Intracomm) -> list[Inclusion]:
-    """Collective. Return which of the column lists `groups` have all their values among those of which others."""
+def _agree_to_go_on(is_over: bool, comm: MPI.Intracomm) -> None:
+    """Collective. Raise Stopped on all ranks, where it is over on one."""
+    told = np.array(is_over, np.int64)
+    comm.Allreduce(MPI.IN_PLACE, told, op=MPI.MAX)
+    if told:
+        raise Stopped
+
+
+def _included(where: Places, groups: list[Columns], clock: Clock, comm: MPI.Intracomm) -> list[Inclusion]:
+    """Collective. Return which of the column lists `groups` have all their values among those of which others.
+
+    Raises:
+        Stopped: on all ranks, where the time is over on one.
+    """
     words = -(-len(groups) // 64)
     within = np.full((len(groups), words), np.iinfo(np.uint64).max, np.uint64)
     is_filled = np.zeros(len(groups), np.int64)
     passes = _passes(where, groups, comm)
     for turn in range(passes):
+        _agree_to_go_on(clock.is_over(), comm)
         values, columns = _owned(where, groups, turn, passes, comm)
         masks = np.zeros((len(values.dictionary), words), np.uint64)
         places = np.asarray(values.indices)
@@ -127,12 +162,14 @@ def _by_table(where: Places, groups: list[Columns]) -> list[tuple[Table, dict[in
 
 def _passes(where: Places, groups: list[Columns], comm: MPI.Intracomm) -> int:
     """Collective. Return in how many parts the values fit into the memory for a table."""
+    parts, mask_bytes = _by_table(where, groups), 8 * (len(groups) // 64)
+    room_bytes = max((table.workspace.table_bytes for table, _ in parts), default=1)
     share = 0.0
-    for table, chosen in _by_table(where, groups):
+    for table, chosen in parts:
         cells = sum(len(group) for group in chosen.values())
         first = next(iter(table.batches()), None)
         size_bytes = first.nbytes / max(first.num_rows, 1) * table.num_rows / len(first.columns) if first else 0
-        share += size_bytes * cells * HELD_BYTES / table.workspace.table_bytes
+        share += (size_bytes * cells * HELD_BYTES + table.num_rows * len(chosen) * mask_bytes) / room_bytes
     passes = np.array(np.ceil(share), np.int64)
     comm.Allreduce(MPI.IN_PLACE, passes, op=MPI.MAX)
     return max(int(passes), 1)

@@ -135,10 +135,11 @@ def test_values_that_do_not_fit_are_looked_at_in_passes(comm, workspace, monkeyp
     draw = np.random.default_rng(0)
     columns = {"a": draw.integers(0, 500, 3000), "b": np.arange(3000) % 600, "c": np.arange(3000) % 700}
     table = table_of(workspace, 300, **{name: pa.array(values).cast(pa.string()) for name, values in columns.items()})
-    whole = inclusions.find({"": table}, comm)
+    where = inclusions.places({"": table}, "tables")
+    whole = inclusions.find(where, comm)
     monkeypatch.setattr(type(workspace), "table_bytes", property(lambda self: 20_000))
-    assert inclusions._passes(inclusions.places({"": table}), [("a",), ("b",), ("c",)], comm) > 3
-    assert inclusions.find({"": table}, comm) == whole == ([(("a",), ("b",)), (("a",), ("c",)), (("b",), ("c",))], 1)
+    assert inclusions._passes(where, [("a",), ("b",), ("c",)], comm) > 3
+    assert inclusions.find(where, comm) == whole == ([(("a",), ("b",)), (("a",), ("c",)), (("b",), ("c",))], 1)
 
 
 def test_a_key_that_another_column_uses_is_listed_as_one(comm, workspace):
@@ -201,6 +202,29 @@ def test_a_wide_table_is_sampled_to_a_bound_and_the_rest_comes_from_what_is_brok
     assert len(difference_sets.sample(coded, comm, lambda: False)) < 70 * 150  # a window beyond ten sets a column
     assert functional_dependencies.profile(table, comm, maximal_left=2)["functional_dependencies"] == whole
     assert unique_columns.profile(table, comm, maximal=4)["unique_columns"] == unique
+
+
+def test_what_ends_before_it_begins_tells_constants_and_that_it_was_narrowed(comm, workspace, monkeypatch):
+    table = table_of(workspace, a=[1, 2, 3], k=[7, 7, 7], b=[1, 2, 2])
+    monkeypatch.setattr(discovery.Clock, "is_over", lambda self: True)
+    found = functional_dependencies.profile(table, comm, time_limit=1, maximal_left=2, top=0)
+    assert found["functional_dependencies"] == [[[], "k"]]
+    assert found["complete"]["functional_dependencies"] == 0
+    assert inclusion_dependencies.profile(table, comm, maximal=2)["complete"] == {"inclusion_dependencies": 0}
+    told = [event["action"] for event in workspace.events]
+    assert told == [
+        "functional dependencies complete up to 0 columns on the left",
+        "inclusion dependencies complete up to 0 columns",
+    ]
+
+
+def test_inclusions_end_where_candidates_explode(comm, workspace, monkeypatch):
+    table = table_of(workspace, **{f"c{number}": ["x", "y", None] for number in range(6)})
+    monkeypatch.setattr(inclusions, "MOST_CANDIDATES", 10)
+    found = inclusion_dependencies.profile(table, comm, maximal=3)
+    assert found["complete"] == {"inclusion_dependencies": 1}
+    assert len(found["inclusion_dependencies"]) == 6 * 5
+    assert [event["what"] for event in workspace.events] == ["narrowed"]
 
 
 def test_a_bound_of_the_left_side_is_told(comm, workspace):

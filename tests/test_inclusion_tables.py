@@ -55,7 +55,7 @@ def test_inclusions_across_tables_are_those_of_trying_all(own, other, third, com
         )
         for title, rows in raw.items()
     }
-    assert inclusions.find(tables, comm, maximal=2) == (by_trying_all(raw), 2)
+    assert inclusions.find(inclusions.places(tables, "tables"), comm, maximal=2) == (by_trying_all(raw), 2)
 
 
 def shop(folder) -> dict[str, np.ndarray]:
@@ -130,7 +130,7 @@ def test_a_name_that_stands_for_two_things_is_an_error(comm, workspace, tmp_path
     both = tuple(str(tmp_path / place / "clients.csv") for place in ("one", "two"))
     with pytest.raises(RankError, match=r"two tables called 'clients', .*rename a file"):
         profile(table_of(workspace, id=[1]), comm, tables=both)
-    with pytest.raises(InputError, match=r"a table 'clients' with a column 'id' beside a column 'clients.id'"):
+    with pytest.raises(InputError, match=r"both called 'clients.id', allowed: names that differ"):
         profile(table_of(workspace, **{"clients.id": [1]}), comm, tables=both[:1])
     (tmp_path / "empty").mkdir()
     with pytest.raises(RankError, match="a folder without files"):

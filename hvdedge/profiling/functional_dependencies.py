@@ -48,7 +48,7 @@ def profile(
         found = approximate.functional_dependencies(coded, error, comm, maximal_left=most, seconds=time_limit)
     else:
         found = discovery.functional_dependencies(coded, comm, maximal_left=maximal_left, seconds=time_limit)
-    if found.complete is not True and not maximal_left:
+    if found.is_short_of(maximal_left):
         table.workspace.events.append(
             {
                 "what": "narrowed",

@@ -6,7 +6,6 @@ See `hvdedge.inclusions` for how they are found, `hvdedge.foreign_keys` for whic
 from mpi4py import MPI
 
 from hvdedge import foreign_keys, further_tables, inclusions
-from hvdedge.errors import InputError
 from hvdedge.options import Count, NonNegative, Path
 from hvdedge.tables import Table
 
@@ -39,15 +38,12 @@ def profile(
     everything = {"": table}
     if tables:
         everything |= further_tables.read_all(tables, WHERE, table.workspace, comm)
-    where = inclusions.places(everything)
-    for name in table.columns:
-        if where.get(name, ("",))[0]:
-            title, _, column = where[name]
-            raise InputError(
-                f"{WHERE}: received a table {title!r} with a column {column!r} beside a column {name!r} of the "
-                "pipeline's own table, allowed: names that differ; rename the file"
-            )
-    found, size = inclusions.find(everything, comm, maximal=maximal, seconds=time_limit)
+    where = inclusions.places(everything, WHERE)
+    found, size = inclusions.find(where, comm, maximal=maximal, seconds=time_limit)
+    if size < maximal:
+        table.workspace.events.append(
+            {"what": "narrowed", "action": f"inclusion dependencies complete up to {size} columns"}
+        )
     return {
         "inclusion_dependencies": [[list(left), list(right)] for left, right in found],
         "foreign_keys": foreign_keys.rank(where, found, table.workspace.run.parent.name, comm),

@@ -32,7 +32,7 @@ def profile(
     """
     coded = encode(table, comm, null_equals_null=null_equals_null)
     found = discovery.unique_columns(coded, comm, maximal=maximal, seconds=time_limit)
-    if found.complete is not True and not maximal:
+    if found.is_short_of(maximal):
         table.workspace.events.append(
             {"what": "narrowed", "action": f"unique column combinations complete up to {found.complete} columns"}
         )
