@@ -24,6 +24,7 @@ SPLIT = "_split"
 def main(stage: Stage) -> None:
     """Turn rows into tensors, split for training, validation and test."""
     settings = stage.settings
+    _check(stage)
     cleaned = stage.read_table("cleaned")
     codes = _split(stage, cleaned)
     cleaned = cleaned.append(SPLIT, codes)
@@ -39,6 +40,32 @@ def main(stage: Stage) -> None:
                     "extract.uncleaned: received true, though clean changed the columns, allowed: false; turn it off"
                 )
         stage.metrics["uncleaned"] = _extract(stage, Table.chain([dirty, tests]), "uncleaned/")
+        task, other = stage.metrics["task"], stage.metrics["uncleaned"]["task"]
+        if task != other:
+            raise InputError(
+                f"extract.task: received a label for {task}, which before clean is one for {other}, allowed with "
+                "uncleaned: the same; set task"
+            )
+
+
+def _check(stage: Stage) -> None:
+    """Hold that a graph, whose nodes are all in one piece, is not asked for what parts them.
+
+    Raises:
+        InputError: on every rank.
+    """
+    if "edges" not in stage.section.choices["extractor"].options:
+        return
+    if stage.section.methods:
+        raise InputError(
+            f"extract.{stage.section.methods[0].name}: received a section for a graph's nodes, allowed: none; take "
+            "it out"
+        )
+    if stage.settings["uncleaned"]:
+        raise InputError(
+            "extract.uncleaned: received true for a graph, whose nodes cannot be there twice, allowed: false; turn it "
+            "off"
+        )
 
 
 def _split(stage: Stage, table: Table) -> np.ndarray:
@@ -92,11 +119,6 @@ def _column(stage: Stage, table: Table, option: str, name: str) -> pa.ChunkedArr
 def _extract(stage: Stage, table: Table, variant: str) -> dict:
     """Collective. Write the features into the run's folder `variant`; return the metrics."""
     features = stage.method("extractor")(table, stage.comm)
-    if features.graph is not None and stage.section.methods:
-        raise InputError(
-            f"extract.{stage.section.methods[0].name}: received a section for a graph's nodes, allowed: none; take "
-            "it out"
-        )
     kinds = {chosen.name: chosen.method.kind for chosen in stage.section.methods}
     found: dict[str, dict] = {"reduction": {}, "selection": {}}
     for name, method in stage.methods():
@@ -119,6 +141,7 @@ def _extract(stage: Stage, table: Table, variant: str) -> dict:
     return {
         "rows": rows,
         "rows_left_out": features.rows_left_out,
+        "task": features.spec["task"],
         "shape": shape,
         "storage": kept.told(sum(rows.values()) * math.prod(shape)),
         "left_out": features.left_out,
@@ -155,8 +178,8 @@ def _write_part(stage: Stage, features: Features, part: str) -> Storage:
 def _same_split(stage: Stage, prepared: Table, cleaned: Table) -> np.ndarray:
     """Collective. Return the split of each prepared row: that of its cleaned record, the test rows left out.
 
-    A duplicate has the split of the row that it was merged into, so that no copy of a test row is trained on. Every
-    rank holds the origin of all rows.
+    A duplicate has the split of the row that it was merged into, so that no copy of a test row is trained on; a row
+    that clean took out is in none. Every rank holds the origin of all rows.
     """
     changes = gather_table(stage.read_table("changes/clean").to_arrow(), stage.comm).to_pylist()
     merged = {(row["_file"], row["_line"]): row["after"] for row in changes if row["rule"] == "duplicate"}
@@ -164,7 +187,7 @@ def _same_split(stage: Stage, prepared: Table, cleaned: Table) -> np.ndarray:
     split = {f"{row['_file']}:{row['_line']}": row[SPLIT] for row in rows}
     origins = prepared.select(list(ORIGIN)).to_arrow().to_pylist()
     kept = (merged.get((row["_file"], row["_line"]), f"{row['_file']}:{row['_line']}") for row in origins)
-    codes = np.array([split.get(name, 0) for name in kept], np.uint8)
+    codes = np.array([split.get(name, splits.LEFT_OUT) for name in kept], np.uint8)
     codes[codes == splits.SPLITS.index("test")] = splits.LEFT_OUT
     return codes
 

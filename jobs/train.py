@@ -62,7 +62,9 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
 def _key(stage: Stage, variant: str) -> str:
     """Return what a checkpoint must have in common with this run to be gone on with: all but how long to train."""
     options = stage.pipeline.options("train")
-    features = {path.name: sha256(path) for path in sorted((stage.folder / variant / "features").iterdir())}
+    made = stage.folder / variant
+    files = [*sorted((made / "features").iterdir()), made / "features.h5", made / "features.json"]
+    features = {path.name: sha256(path) for path in files}  # what x is kept as stands in features.h5
     kept = {name: value for name, value in options.items() if name not in ("epochs", "checkpoint_every")}
     return hashlib.sha256(json.dumps([kept, features], sort_keys=True).encode()).hexdigest()
 

@@ -57,3 +57,8 @@ def test_level_numbers_alone_are_enough():
 def test_nodes_of_a_graph_are_refused():
     with pytest.raises(InputError, match="train.model: received dense for examples that are nodes of a graph, allowed"):
         build({"input_shape": [], "classes": [0, 1], "graph": {}})
+
+
+def test_numbers_of_tokens_are_refused():
+    with pytest.raises(InputError, match="train.model: received dense for numbers of tokens, .* take embedding"):
+        build({"input_shape": [20], "task": "classification", "classes": [0, 1], "vocabulary_size": 100})

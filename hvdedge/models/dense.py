@@ -35,13 +35,18 @@ def build(
         layers: hidden layers.
         dropout: share of the units of each hidden layer left out in a training step.
     Raises:
-        InputError: where an example is no vector, as the node of a graph.
+        InputError: where an example is no vector: the node of a graph, or numbers of tokens.
     """
     shape = tuple(spec["input_shape"])
     if not shape:
         raise InputError(
             "train.model: received dense for examples that are nodes of a graph, allowed: vectors, or anything that "
-            "can be laid flat; take a model of graphs, or another extractor"
+            "can be laid flat; take another extractor"
+        )
+    if "vocabulary_size" in spec:
+        raise InputError(
+            "train.model: received dense for numbers of tokens, which are no quantities, allowed: vectors, or anything "
+            "that can be laid flat; take embedding"
         )
     seeds = keras.random.SeedGenerator(seed)
 

@@ -23,6 +23,7 @@ from hvdedge.quotas import Labelled, check_classes, kept, labelled, quotas, smal
 from hvdedge.splits import splitmix64
 from hvdedge.tensors import Features
 
+BLOCK_BYTES = 1 << 24  # of probabilities at once
 SAMPLE_BYTES = 1 << 25  # of the rows that the networks learn from, float32
 MOST_SAMPLED = 20_000
 SCORE_STEPS, HARDEST = 2**20, 2**21  # no score is above the square root of 2
@@ -58,15 +59,26 @@ def select(
     mean, deviation = small_networks.standardise(x)
     networks = small_networks.train_all(x, y, len(rows.names), models=models, epochs=epochs, seed=seed, comm=comm)
     scores = [np.empty(0)]
+    rows_at_once = max(BLOCK_BYTES // (8 * len(rows.names)), 1)
     for x_part, y_part, _ in features.training():
-        flat, truth = x_part.reshape(len(x_part), -1), np.eye(len(rows.names))[y_part]
-        errors = (small_networks.probabilities(flat, mean, deviation, network) - truth for network in networks)
-        scores.append(sum(np.sqrt((error * error).sum(axis=1)) for error in errors) / models)
-    steps = np.rint(np.concatenate(scores) * SCORE_STEPS).astype(np.uint64)
+        for start in range(0, len(y_part), rows_at_once):
+            flat, its = x_part[start : start + rows_at_once], y_part[start : start + rows_at_once]
+            flat = flat.reshape(len(flat), -1)
+            scores.append(np.sum([_errors(flat, its, mean, deviation, one) for one in networks], axis=0))
+    steps = np.rint(np.concatenate(scores) / models * SCORE_STEPS).astype(np.uint64)
     keys = (np.uint64(HARDEST) - steps) << np.uint64(NUMBER_BITS) | rows.numbers.astype(np.uint64)
     doubtful = np.minimum(np.floor(rows.sizes * leave_out + 1e-9).astype(np.int64), rows.sizes - wanted)
     chosen = smallest(keys, rows.classes, doubtful + wanted, comm) & ~smallest(keys, rows.classes, doubtful, comm)
     return kept(features, rows, rows.weights * chosen, comm, doubtful=int(doubtful.sum()), learnt_from=len(y), **told)
+
+
+def _errors(
+    x: np.ndarray, y: np.ndarray, mean: np.ndarray, deviation: np.ndarray, network: small_networks.Weights
+) -> np.ndarray:
+    """Return how far a network's probabilities of each row are from its class, float64 (rows,)."""
+    found = small_networks.probabilities(x, mean, deviation, network).astype(np.float64)  # (rows, classes)
+    found[np.arange(len(y)), y] -= 1
+    return np.sqrt((found * found).sum(axis=1))
 
 
 def _sample(

@@ -18,10 +18,10 @@ import numpy as np
 from mpi4py import MPI
 
 from hvdedge.flat_rows import FlatRows, blocks, flat_rows, squared_distances
-from hvdedge.hashes import GOLDEN, mix
+from hvdedge.mixing import GOLDEN, mix
 from hvdedge.options import Count, Positive
 from hvdedge.parallel import counts, exchange_runs
-from hvdedge.quotas import kept
+from hvdedge.quotas import check_classes, kept
 from hvdedge.row_groups import reweighted
 from hvdedge.tensors import Features
 
@@ -40,9 +40,10 @@ def select(
         tables: how many rounds there are.
         seed: of the projections; that of the pipeline by default.
     Raises:
-        InputError: where x is no numbers.
+        InputError: where x is no numbers, or there are not two classes: what one row stands for must have its label.
     """
     rows = flat_rows(features, comm, "near_equal")
+    check_classes(features, rows.labels, "near_equal")
     weights, nearest = rows.weights, (distance / rows.step) ** 2
     for table in range(tables):
         draw = np.random.default_rng([seed, table])
