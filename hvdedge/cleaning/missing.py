@@ -345,8 +345,6 @@ class _Work:
         values = plain(values).cast(column.type)
         rows = pa.array(np.flatnonzero(empty)).filter(values.is_valid())
         values = values.drop_null()
-        if pa.types.is_duration(column.type):  # which Arrow cannot replace
-            column, values = column.view(pa.int64()), values.view(pa.int64())
         whole = pc.replace_with_mask(column, _at(rows, len(column)), values)
         table.workspace.log_changes(
             _file=batch.column("_file").take(rows),
