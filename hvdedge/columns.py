@@ -22,7 +22,6 @@ NUMBERS = ("integer", "float")
 CLOCKS = ("date", "time", "timestamp")
 TEXTS = ("category", "text")
 ARRAY_COLUMNS = 8  # from so many on, columns that differ by a number are taken as the cells of one array
-LARGEST = 2.0**63 - 2.0**10  # the largest float64 that an int64 can hold
 
 
 def kind(type: pa.DataType) -> str:
@@ -112,8 +111,7 @@ def from_floats(values: np.ndarray, type: pa.DataType) -> pa.Array:
     cells = pa.array(values, pa.float64(), from_pandas=True)
     if kind(type) == "float":
         return cells.cast(type)
-    cells = pc.round(cells, round_mode="half_to_even")
-    cells = pc.min_element_wise(cells, LARGEST, skip_nulls=False).cast(pa.int64(), safe=False)
+    cells = pc.round(cells, round_mode="half_to_even").cast(pa.int64(), safe=False)
     if pa.types.is_date(type):
         return cells.cast(pa.int32()).cast(pa.date32()).cast(type)
     if pa.types.is_timestamp(type):

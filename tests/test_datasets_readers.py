@@ -3,7 +3,6 @@
 import datetime
 import json
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from hvdedge.columns import to_text
 from hvdedge.datasets import csv, json_lines, parquet
 from hvdedge.errors import InputError, RankError
-from hvdedge.profiling import statistics
 from hvdedge.workspace import Source
 
 
@@ -142,25 +140,6 @@ def test_parquet_files_keep_their_types_and_are_joined_by_name(comm, workspace, 
     assert workspace.metrics["columns"]["day"] == {"type": "date", "missing": 1, "changed": 0}
     mixed = parquet.read(Source((paths[0], paths[2]), workspace), comm)
     assert [row[0] for row in rows(mixed)] == ["1", "2", "3", "text"]
-
-
-def test_parquet_types_that_nothing_can_be_told_of_become_others(comm, workspace, tmp_path):
-    nanoseconds = pa.array([1_001, None], pa.timestamp("ns", "Europe/Berlin"))
-    wide = pa.table(
-        {
-            "took": pa.array([1_500_000, None], pa.duration("us")),
-            "at": nanoseconds,
-            "half": pa.array([np.float16(0.5), None], pa.float16()),
-        }
-    )
-    pq.write_table(wide, tmp_path / "x.parquet")
-    found = parquet.read(Source((tmp_path / "x.parquet",), workspace), comm)
-    assert found.schema.types[:3] == [pa.float64(), pa.timestamp("us", "Europe/Berlin"), pa.float32()]
-    assert found.to_arrow()["took"].to_pylist() == [1.5, None]
-    assert found.to_arrow()["at"].cast(pa.int64()).to_pylist() == [1, None]
-    told = statistics.profile(found, comm)["columns"]
-    assert told["took"]["max"] == 1.5 and told["half"]["min"] == 0.5
-    assert told["at"]["max"] == "1970-01-01T00:00:00.000001+00:00"
 
 
 def test_what_is_no_parquet_is_one_clear_line(comm, workspace, tmp_path):

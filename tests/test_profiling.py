@@ -207,19 +207,3 @@ def test_one_row_and_a_column_of_nothing_have_no_spread(comm, workspace):
     assert (one["mean"], one["std"], one["skew"], one["entropy"], one["order"]) == (3.5, None, None, 0.0, "constant")
     none = column(comm, workspace, pa.array([None, None], pa.string()))
     assert (none["masks"], none["entropy"], none["order"], none["lengths"]["mean"]) == ([], None, None, None)
-
-
-def test_times_of_a_zone_are_compared_as_times_when_summer_ends(comm, workspace):
-    half, one = (datetime.datetime(2020, 10, 25, *at, tzinfo=datetime.UTC) for at in ((0, 30), (1, 0)))
-    type = pa.timestamp("us", "Europe/Berlin")  # 02:30 in summer, then 02:00 in winter
-    for cells in ([half, one], [one, half]):
-        batches = [pa.record_batch({"at": pa.array([cell], type)}) for cell in cells]
-        told = statistics.profile(Table.from_batches(batches[0].schema, batches, workspace), comm)["columns"]["at"]
-        assert (told["min"], told["max"]) == (half.isoformat(), one.isoformat())
-        assert told["order"] == ("rising" if cells[0] == half else "falling")
-
-
-def test_the_largest_whole_numbers_do_not_turn_round(comm, workspace):
-    table = table_of(workspace, n=[2**63 - 1, -(2**63), 0])
-    quantiles = statistics.profile(table, comm)["columns"]["n"]["quantiles"]
-    assert quantiles["0.75"] > 2**62

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mpi4py import MPI
 
@@ -19,8 +18,7 @@ from hvdedge.workspace import Source
 def read(source: Source, comm: MPI.Intracomm) -> Table:
     """Collective. Read Parquet files as one table, each column in the type that holds it in all files.
 
-    A column that a file lacks is missing there; one whose types have no common one becomes text. Durations become
-    seconds, timestamps of nanoseconds lose what is below a microsecond, float16 becomes float32.
+    A column that a file lacks is missing there; one whose types have no common one becomes text.
 
     Returns:
         This rank's block of the rows; `_line` is the row's number in its file, from 1.
@@ -81,27 +79,10 @@ def _schema(schemas: list[pa.Schema]) -> pa.Schema:
         for field in schema:
             if field.name in ORIGIN:
                 continue
-            type = _plain(field.type)
-            known = types.setdefault(field.name, type)
-            if known != type:
-                types[field.name] = _common(field.name, known, type)
+            known = types.setdefault(field.name, field.type)
+            if known != field.type:
+                types[field.name] = _common(field.name, known, field.type)
     return pa.schema([*types.items(), ("_file", pa.string()), ("_line", pa.int64())])
-
-
-def _plain(type: pa.DataType) -> pa.DataType:
-    """Return the type that a column is read as; Arrow cannot compare or convert all of them."""
-    if pa.types.is_duration(type):
-        return pa.float64()
-    if pa.types.is_timestamp(type) and type.unit == "ns":
-        return pa.timestamp("us", type.tz)
-    return pa.float32() if pa.types.is_float16(type) else type
-
-
-def _as(cells: pa.Array, type: pa.DataType) -> pa.Array:
-    if pa.types.is_duration(cells.type):
-        parts = cells.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64(), safe=False)
-        cells = pc.divide(parts, 1e6)
-    return cells.cast(_plain(cells.type), safe=False).cast(type)
 
 
 def _common(name: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:
@@ -141,7 +122,7 @@ def _shaped(batch: pa.RecordBatch, name: str, schema: pa.Schema, before: int) ->
         elif field.name == "_line":
             columns.append(pa.array(np.arange(before + 1, before + 1 + batch.num_rows)))
         elif field.name in batch.schema.names:
-            columns.append(_as(batch.column(field.name), field.type))
+            columns.append(batch.column(field.name).cast(field.type))
         else:
             columns.append(pa.nulls(batch.num_rows, field.type))
     return pa.record_batch(columns, schema=schema)

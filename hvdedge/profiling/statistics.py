@@ -129,8 +129,6 @@ class _Ends:
         if not count or not is_ordered:
             self.join(count, rows, [], True, True)
             return
-        if pa.types.is_timestamp(cells.type) and cells.type.tz:
-            cells = cells.cast(pa.timestamp(cells.type.unit, "UTC"))  # local times go back when summer time ends
         rises = falls = False
         before, after = cells.slice(0, count - 1), cells.slice(1)
         if self.rises:
