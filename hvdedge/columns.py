@@ -107,11 +107,17 @@ def to_floats(column: pa.Array) -> np.ndarray:
 
 
 def from_floats(values: np.ndarray, type: pa.DataType) -> pa.Array:
-    """Return what `to_floats` made, or the mean of such, as cells of `type`: NaN is null, the rest is rounded."""
-    cells = pa.array(values, pa.float64(), from_pandas=True)
+    """Return what `to_floats` made, or the mean of such, as cells of `type`: NaN is null, the rest is rounded.
+
+    What lies beyond the ends of a whole type becomes its end: the float64 of 2**63 - 1 is 2**63.
+    """
     if kind(type) == "float":
-        return cells.cast(type)
-    cells = pc.round(cells, round_mode="half_to_even").cast(pa.int64(), safe=False)
+        return pa.array(values, pa.float64(), from_pandas=True).cast(type)
+    ends = np.iinfo(type.to_pandas_dtype() if pa.types.is_integer(type) else np.int64)
+    missing, rounded = np.isnan(values), np.rint(values)
+    is_high = rounded >= float(ends.max)
+    whole = np.where(missing | is_high, 0, np.maximum(rounded, float(ends.min))).astype(ends.dtype)
+    cells = pa.array(np.where(is_high, ends.max, whole), mask=missing)
     if pa.types.is_date(type):
         return cells.cast(pa.int32()).cast(pa.date32()).cast(type)
     if pa.types.is_timestamp(type):

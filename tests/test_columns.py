@@ -83,6 +83,15 @@ def test_a_mean_of_whole_numbers_is_rounded_to_the_even_one():
     assert columns.from_floats(np.array([0.5, 1.5, -0.5, np.nan]), pa.int32()).to_pylist() == [0, 2, 0, None]
 
 
+@pytest.mark.parametrize("type", [pa.int8(), pa.uint8(), pa.int64(), pa.uint64()], ids=str)
+def test_what_a_float_rounds_beyond_a_whole_type_is_its_end(type):
+    ends = np.iinfo(type.to_pandas_dtype())
+    cells = pa.array([ends.min, 0, ends.max], type)
+    assert columns.from_floats(columns.to_floats(cells), type).equals(cells)
+    beyond = columns.from_floats(np.array([-1e300, 3.5, np.nan, 1e300]), type)
+    assert beyond.equals(pa.array([ends.min, 4, None, ends.max], type))
+
+
 def test_values_are_counted_up_to_a_limit(comm, workspace):
     rows = pa.table({"x": [5, 3, None, 3, 5, 9], "t": pa.array([*"abcdef"]).dictionary_encode()})
     table = Table.from_batches(rows.schema, rows.to_batches(2), workspace)
