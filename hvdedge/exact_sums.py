@@ -50,9 +50,15 @@ def moments(
         low, high: each column's smallest and largest number, which keep squares from overflowing.
     """
     centre = means(table, names, comm)
-    wide = np.where(high > low, high / 2 - low / 2, 1.0)
+    wide = half_range(low, high)
     squares = _means(table, names, lambda column, values: ((values - centre[column]) / wide[column]) ** 2, comm)
     return centre, np.sqrt(squares) * wide
+
+
+def half_range(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return half of what low and high are apart, to divide by: 1 where that is no number above 0."""
+    half = high / 2 - low / 2
+    return np.where(half > 0, half, 1.0)
 
 
 def power_means(

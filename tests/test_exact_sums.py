@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hvdedge.exact_sums import means, power_means
+from hvdedge.exact_sums import ends, means, moments, power_means
 from hvdedge.tables import Table
 
 
@@ -47,6 +47,14 @@ def test_a_long_batch_is_summed_as_exactly_as_short_ones(comm, workspace):
     true = float(sum(map(Fraction, values.tolist())) / len(values))
     for batch_rows in (100, 7001, 50_000):
         assert means(table_of(workspace, values, batch_rows), ["x"], comm)[0] == true
+
+
+@pytest.mark.parametrize("values", [[0.0, 5e-324], [7.0, 7.0]])
+def test_ends_whose_half_distance_is_0_have_a_deviation(comm, workspace, values):
+    table = table_of(workspace, values, 1)
+    centre, deviation = moments(table, ["x"], *ends(table, comm), comm)
+    assert values[0] <= centre[0] <= values[1]
+    assert deviation[0] == 0
 
 
 def test_powers_are_those_of_the_scaled_numbers(comm, workspace):

@@ -37,7 +37,7 @@ from hvdedge.columns import (
     to_text,
 )
 from hvdedge.distinct import Sketch
-from hvdedge.exact_sums import power_means
+from hvdedge.exact_sums import half_range, power_means
 from hvdedge.hashes import text_bytes
 from hvdedge.options import Count
 from hvdedge.parallel import allgather_json
@@ -203,9 +203,9 @@ def _wanted(bins: int) -> list[float]:
 
 
 def _scale(quantiles: np.ndarray) -> tuple[float, float]:
-    """Return the median, and half of what the ends are apart, at least what is above rounding."""
+    """Return the median, and half of what the ends are apart (see `half_range`)."""
     low, high = quantiles[0], quantiles[1 + len(PROBABILITIES)]
-    return float(quantiles[1 + PROBABILITIES.index(0.5)]), float(high / 2 - low / 2) or 1.0
+    return float(quantiles[1 + PROBABILITIES.index(0.5)]), float(half_range(low, high))
 
 
 def _edges(quantiles: np.ndarray, bins: int) -> np.ndarray | None:
