@@ -22,6 +22,7 @@ from hvdedge.graphs import Graph, read_graph
 from hvdedge.linkage import components
 from hvdedge.options import Path
 from hvdedge.parallel import allgather_rows, fetch_rows, send_rows
+from hvdedge.quantiles import place_of
 from hvdedge.tables import Table
 
 WHERE = "profile.graph"
@@ -114,11 +115,11 @@ def _frequencies(values: np.ndarray, comm: MPI.Intracomm) -> tuple[np.ndarray, n
 
 
 def _distribution(degrees: np.ndarray, comm: MPI.Intracomm) -> dict[str, Any]:
-    """Collective. Describe the degrees of all nodes; a quantile is a degree, the lower one of two in the middle."""
+    """Collective. Describe the degrees of all nodes; quantiles are those of `quantiles.select`."""
     values, nodes = _frequencies(degrees, comm)
     count = int(nodes.sum())
     upto = np.cumsum(nodes)
-    places = {probability: int(probability * (count - 1)) for probability in PROBABILITIES}
+    places = {probability: place_of(probability, count) for probability in PROBABILITIES}
     power = np.where(values > 0, np.frexp(values)[1], 0)  # 0; 1; 2, 3; 4 to 7; ...
     bars = np.bincount(power, weights=nodes).astype(np.int64) if count else np.empty(0, np.int64)
     return {
