@@ -1,6 +1,7 @@
 """Statistics against Counter, numpy and sums by hand."""
 
 import datetime
+import decimal
 import json
 import math
 from collections import Counter
@@ -181,6 +182,26 @@ def test_order_goes_over_batches_and_past_missing_cells(comm, workspace):
     }
     for order, values in told.items():
         assert column(comm, workspace, values)["order"] == order
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 4])
+def test_ends_and_order_are_exact_whatever_the_batches(comm, workspace, monkeypatch, batch_rows):
+    monkeypatch.setattr(statistics, "AT_ONCE", 1)
+    # 2:15 and 2:45 of summer time, then 2:30 of winter time
+    at = [datetime.datetime(2024, 10, 27, 0, 15), datetime.datetime(2024, 10, 27, 0, 45)]
+    at += [datetime.datetime(2024, 10, 27, 1, 30)] * 2
+    rows = {
+        "at": pa.array(at, pa.timestamp("us", "UTC")).cast(pa.timestamp("us", "Europe/Berlin")),
+        "price": pa.array([decimal.Decimal(f"{10**20}.0{digit}") for digit in (3, 2, 1, 0)], pa.decimal128(30, 2)),
+        "small": pa.array([decimal.Decimal("-0.0000001"), None, None, decimal.Decimal("0.25")], pa.decimal128(9, 7)),
+        "zero": [0.0, -0.0, 0.0, -0.0],
+    }
+    found = profile(table_of(workspace, batch_rows, **rows), comm)["columns"]
+    ends = {name: (its["min"], its["max"], its["order"]) for name, its in found.items()}
+    assert ends["at"] == ("2024-10-27T02:15:00+02:00", "2024-10-27T02:30:00+01:00", "rising")
+    assert ends["price"] == (1e20, 1e20, "falling")
+    assert ends["small"] == (-1e-7, 0.25, "rising")
+    assert str(ends["zero"]) == "(0.0, 0.0, 'constant')"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2000, 50_000, 1_000_000])

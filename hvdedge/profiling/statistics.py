@@ -115,8 +115,31 @@ def _json(value: Any) -> Any:
     return float(value) if isinstance(value, decimal.Decimal) else value
 
 
+def _comparable(cell: pa.Scalar) -> Any:
+    """Return a cell as JSON holds it, without rounding, so that two compare as the cells do.
+
+    Clocks and decimals are whole numbers of their type's unit: local times repeat where summer ends.
+    """
+    if kind(cell.type) in CLOCKS:
+        return cell.value
+    value = cell.as_py()
+    if isinstance(value, decimal.Decimal):
+        return int(f"{value:f}".replace(".", ""))
+    return value + 0.0 if isinstance(value, float) else _json(value)  # + 0.0 turns -0.0 into 0.0
+
+
+def _told(value: Any, type: pa.DataType) -> Any:
+    """Return for JSON what `_comparable` made of a cell of `type`."""
+    if value is None:
+        return None
+    type = type.value_type if pa.types.is_dictionary(type) else type
+    if kind(type) in CLOCKS:
+        return _json(pa.scalar(value, type).as_py())
+    return value / 10 ** max(type.scale, 0) if pa.types.is_decimal(type) else value
+
+
 class _Ends:
-    """Count, rows, smallest and largest, first and last cell of a column so far, and whether it rises or falls."""
+    """Count, rows, ends (as `_comparable`) of a column so far, and whether it rises or falls."""
 
     def __init__(self) -> None:
         self.count, self.rows = 0, 0
@@ -137,7 +160,7 @@ class _Ends:
             falls = pc.all(pc.greater_equal(before, after), min_count=0).as_py()
         ends = pc.min_max(cells)
         told = [ends["min"], ends["max"], cells[0], cells[-1]]
-        self.join(count, rows, [_json(cell.as_py()) for cell in told], rises, falls)
+        self.join(count, rows, [_comparable(cell) for cell in told], rises, falls)
 
     def join(self, count: int, rows: int, ends: list, rises: bool, falls: bool) -> None:
         """Take in what comes after."""
@@ -174,8 +197,14 @@ def _ends_and_values(table: Table, limit: int, comm: MPI.Intracomm) -> tuple[dic
         for told in everyone:
             its.join(**told[name])
         low, high = its.ends[:2] or (None, None)
-        missing = its.rows - its.count
-        result[name] = {"count": its.count, "missing": missing, "min": low, "max": high, "order": its.order()}
+        type = table.schema.field(name).type
+        result[name] = {
+            "count": its.count,
+            "missing": its.rows - its.count,
+            "min": _told(low, type),
+            "max": _told(high, type),
+            "order": its.order(),
+        }
     return result, merged_counts(counters, table.schema, comm)
 
 

@@ -26,6 +26,7 @@ PROFILE = """
         "word": pa.array(draw.choice(["a", "ä", "bb"], 3000)).dictionary_encode(),
         "code": np.char.add("Ab-", draw.permutation(3000).astype(str)),
         "day": pa.array(draw.integers(0, 9999, 3000), pa.int32()).cast(pa.date32()),
+        "hour": pa.array(1729980000 + 10 * np.arange(3000)).cast(pa.timestamp("s", "Europe/Berlin")),  # summer ends
         "none": pa.nulls(3000, pa.float64()),
     })
     statistics.MOST_VALUES = 2000
