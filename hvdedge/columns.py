@@ -21,6 +21,7 @@ from hvdedge.tables import Table, from_bytes, to_bytes
 NUMBERS = ("integer", "float")
 CLOCKS = ("date", "time", "timestamp")
 TEXTS = ("category", "text")
+LAST = np.nextafter(253_402_300_800e6, 0)  # microseconds from 1970 to the last float64 before the year 10000
 ARRAY_COLUMNS = 8  # from so many on, columns that differ by a number are taken as the cells of one array
 
 
@@ -113,6 +114,8 @@ def from_floats(values: np.ndarray, type: pa.DataType) -> pa.Array:
     """
     if kind(type) == "float":
         return pa.array(values, pa.float64(), from_pandas=True).cast(type)
+    if pa.types.is_timestamp(type):
+        values = np.minimum(values, LAST)  # else 9999-12-31T23:59:59.999999 comes back as a year that Python lacks
     ends = np.iinfo(type.to_pandas_dtype() if pa.types.is_integer(type) else np.int64)
     missing, rounded = np.isnan(values), np.rint(values)
     is_high = rounded >= float(ends.max)

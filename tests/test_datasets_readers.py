@@ -3,6 +3,7 @@
 import datetime
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from hvdedge.columns import to_text
 from hvdedge.datasets import csv, json_lines, parquet
 from hvdedge.errors import InputError, RankError
+from hvdedge.profiling import statistics
 from hvdedge.workspace import Source
 
 
@@ -140,6 +142,53 @@ def test_parquet_files_keep_their_types_and_are_joined_by_name(comm, workspace, 
     assert workspace.metrics["columns"]["day"] == {"type": "date", "missing": 1, "changed": 0}
     mixed = parquet.read(Source((paths[0], paths[2]), workspace), comm)
     assert [row[0] for row in rows(mixed)] == ["1", "2", "3", "text"]
+
+
+@pytest.mark.parametrize("most", [100_000, 0])
+def test_types_that_python_cannot_hold_are_changed_told_and_described(comm, workspace, tmp_path, monkeypatch, most):
+    monkeypatch.setattr(statistics, "MOST_VALUES", most)
+    year_10000 = 253_402_300_800
+    given = {
+        "took": pa.array([1500, None, -250], pa.duration("ms")),
+        "at": pa.array([1_001, None, 5], pa.timestamp("ns", "Europe/Berlin")),
+        "clock": pa.array([1_001, None, 5_999], pa.time64("ns")),
+        "half": pa.array(np.array([0.5, 1.5, np.nan], np.float16)),
+        "large": pa.array([2**64 - 1, 2**63, None], pa.uint64()),
+        "far": pa.array([year_10000 * 10**6 - 1, year_10000 * 10**6, -(2**62)], pa.timestamp("us")),
+        "zoned": pa.array([year_10000 * 1000 - 1, 0, None], pa.timestamp("ms", "America/New_York")),
+        "day": pa.array([year_10000 // 86_400 - 1, year_10000 // 86_400, -719_163], pa.date32()),
+    }
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(given), path)
+    table = parquet.read(Source((path,), workspace), comm)
+    cells = table.to_arrow()
+    assert cells["took"].to_pylist() == [1.5, None, -0.25]
+    assert [*map(str, cells["at"].to_pylist())][::2] == [
+        "1970-01-01 01:00:00.000001+01:00",
+        "1970-01-01 01:00:00+01:00",
+    ]
+    assert [cells.schema.field(name).type for name in ("clock", "half", "large")] == [
+        *(pa.time64("us"), pa.float32(), pa.uint64()),
+    ]
+    assert cells["far"].to_pylist() == [datetime.datetime.max, None, None]
+    assert cells["zoned"].null_count == 2
+    assert cells["day"].to_pylist() == [datetime.date(9999, 12, 31), None, None]
+    told = [(event["column"], event["from"], event["to"]) for event in workspace.events]
+    assert told == [
+        ("at", "timestamp[ns, tz=Europe/Berlin]", "timestamp[us, tz=Europe/Berlin]"),
+        ("clock", "time64[ns]", "time64[us]"),
+        ("half", "halffloat", "float"),
+        ("took", "duration[ms]", "double"),
+    ]
+    log = [(row["_line"], row["column"], row["after"], row["rule"]) for b in workspace.changes for row in b.to_pylist()]
+    lost = [(2, "far"), (3, "far"), (1, "zoned"), (2, "day"), (3, "day")]
+    assert log == [(line, name, None, "year") for line, name in lost]
+    assert workspace.metrics["columns"]["far"] == {"type": "timestamp", "missing": 2, "changed": 2}
+    found = statistics.profile(table, comm)["columns"]
+    json.dumps(found, allow_nan=False)
+    assert (found["large"]["min"], found["large"]["max"]) == (2**63, 2**64 - 1)
+    assert found["large"]["quantiles"]["0.99"] == 2**64 - 1
+    assert found["far"]["max"] == "9999-12-31T23:59:59.999999"
 
 
 def test_what_is_no_parquet_is_one_clear_line(comm, workspace, tmp_path):
