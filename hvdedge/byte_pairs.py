@@ -5,7 +5,7 @@ them know the same counts and take the same pair. Of equally frequent pairs that
 
 Pairs that have no symbol in common are taken in one round, and are the same as one by one: taking (a, b) lessens the
 counts of pairs with a or b only, and a pair with the new symbol is at most as frequent as one with a or b that was
-there before, at which the round ends.
+there before, at which the round ends. With a = b that one may be (a, a) itself: such a pair is the last of its round.
 
 Source: Sennrich, Haddow and Birch 2016, Neural machine translation of rare words with subword units.
 """
@@ -119,6 +119,8 @@ def _take(pairs: np.ndarray, held: np.ndarray, least: int, most: int) -> list[li
             break
         taken.append(pair)
         used |= {*pair}
+        if pair[0] == pair[1]:
+            break
     return taken
 
 

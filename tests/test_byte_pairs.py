@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hvdedge.byte_pairs import join_pairs, learn
@@ -48,6 +48,7 @@ def by_hand(words, counts, first: int, merges: int, least: int) -> tuple[list[li
     st.integers(0, 12),
     st.integers(1, 3),
 )
+@example([([2, 2], 1), ([3, 3, 3], 2)], 2, 1)
 def test_merges_and_words_are_those_of_the_paper(words, merges, least):
     from mpi4py import MPI
 
