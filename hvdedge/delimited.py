@@ -8,6 +8,7 @@ quote closes its cell only before a delimiter or the end of the line, any other 
 """
 
 import csv
+import functools
 import io
 import itertools
 import re
@@ -308,33 +309,53 @@ def cells_of(
 
 def _quoted(text: str, start: int, dialect: Dialect, closing: tuple[int, ...]) -> tuple[str, int]:
     """Return the cell whose quote opens at `start`, and the place of the delimiter behind it; -1 if it never closes."""
-    quote, mark = dialect.quote, dialect.mark
-    escape = dialect.escape if dialect.escape not in ("", quote) else ""
-    doubled = not escape
+    quote = dialect.quote
+    if dialect.escape not in ("", quote):
+        return _escaped(text, start + 1, dialect)
+    at_once, later = _closers(quote, dialect.mark)
+    found = at_once.match(text, start + 1) or later.search(text, start + 1)
+    while found and not (len(found[1]) % 2 or found.start() in closing):
+        found = later.search(text, found.end(1))
+    if not found:
+        return "", -1
+    inside = text[start + 1 : found.start()]
+    if quote in inside:
+        inside = _runs(quote).sub(lambda run: quote * ((len(run[0]) + 1) // 2), inside)
+    return inside + quote * (len(found[1]) // 2), found.end()
+
+
+def _escaped(text: str, place: int, dialect: Dialect) -> tuple[str, int]:
+    """As `_quoted`, of a cell that begins at `place`, where quotes in it are escaped and not doubled."""
+    quote, escape, mark = dialect.quote, dialect.escape, dialect.mark
     parts = []
-    place = start + 1
     while True:
         found = text.find(quote, place)
-        if escape:
-            escaped = text.find(escape, place, found if found >= 0 else len(text))
-            if escaped >= 0 and escaped + 1 < len(text):
-                parts += [text[place:escaped], text[escaped + 1]]
-                place = escaped + 2
-                continue
+        escaped = text.find(escape, place, found if found >= 0 else len(text))
+        if escaped >= 0 and escaped + 1 < len(text):
+            parts += [text[place:escaped], text[escaped + 1]]
+            place = escaped + 2
+            continue
         if found < 0:
             return "", -1
-        end = found + 1
-        while doubled and text.startswith(quote, end):
-            end += 1
-        count = end - found
-        rest = end
+        rest = found + 1
         while mark != " " and text.startswith(" ", rest):
             rest += 1
-        closes = rest >= len(text) or text.startswith(mark, rest)
-        if closes and (count % 2 or found in closing):
-            return "".join([*parts, text[place:found], quote * (count // 2)]), rest
-        parts += [text[place:found], quote * ((count + 1) // 2)]
-        place = end
+        if rest >= len(text) or text.startswith(mark, rest):
+            return "".join([*parts, text[place:found]]), rest
+        parts += [text[place:found], quote]
+        place = found + 1
+
+
+@functools.cache
+def _closers(quote: str, mark: str) -> tuple[re.Pattern, re.Pattern]:
+    """Return what matches a run of quotes before a delimiter or the end: right here, and from here on."""
+    run = f"({re.escape(quote)}++){'' if mark == ' ' else ' *'}(?={re.escape(mark)}|\\Z)"
+    return re.compile(run), re.compile(f"(?<!{re.escape(quote)}){run}")
+
+
+@functools.cache
+def _runs(quote: str) -> re.Pattern:
+    return re.compile(f"{re.escape(quote)}+")
 
 
 def readings(text: str, dialect: Dialect) -> Iterator[list[str]]:
