@@ -35,20 +35,32 @@ def workspace(tmp_path):
     return Workspace(run=tmp_path, scratch=scratch, memory_bytes=64_000_000)
 
 
+def pytest_collection_modifyitems(items):
+    """Have tests of whole programs follow each other in one process, while another runs those of modules."""
+    for item in items:
+        if item.path.parent != ROOT / "tests":
+            item.add_marker(pytest.mark.xdist_group("programs"))
+
+
+def run_mpi(ranks: int, program: pathlib.Path, *arguments, seconds: int = 120, status: int = 0) -> str:
+    """Run a program on some ranks; return its standard output; fail with all it said."""
+    command = [*MPIRUN, "-np", str(ranks), sys.executable, "-m", "mpi4py", str(program), *map(str, arguments)]
+    environment = {**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'tests'}:{environment.get('PYTHONPATH', '')}"
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=environment, cwd=ROOT)
+    assert done.returncode == status, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
 @pytest.fixture
 def mpirun(tmp_path):
-    """Run a program, a path or Python text, on some ranks; return its standard output; fail with all it said."""
+    """As `run_mpi`, of a path or of Python text."""
 
-    def run(ranks: int, program, *arguments, seconds: int = 120, status: int = 0) -> str:
+    def run(ranks: int, program, *arguments, **more) -> str:
         if isinstance(program, str):
             path = tmp_path / "program.py"
             path.write_text(textwrap.dedent(program))
             program = path
-        command = [*MPIRUN, "-np", str(ranks), sys.executable, "-m", "mpi4py", str(program), *map(str, arguments)]
-        environment = {**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
-        environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'tests'}:{environment.get('PYTHONPATH', '')}"
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=environment, cwd=ROOT)
-        assert done.returncode == status, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return run_mpi(ranks, program, *arguments, **more)
 
     return run

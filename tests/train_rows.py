@@ -1,6 +1,6 @@
-"""A program for parallel tests: train on random rows and print what came of it.
+"""A program for parallel tests: train on random rows, once or several times, and print what came of each.
 
-mpirun -np N python -m mpi4py tests/train_rows.py '{"epochs": 3, "folder": ...}'
+mpirun -np N python -m mpi4py tests/train_rows.py '[{"epochs": 3, "folder": ...}, ...]'
 """
 
 import hashlib
@@ -52,10 +52,16 @@ def network(dropout):
 
 
 def main():
-    """Train as the first argument says and print one JSON line from the root."""
-    given = json.loads(sys.argv[1])
+    """Train as each entry of the first argument says and print a JSON line for each from the root."""
     comm = MeteredComm(MPI.COMM_WORLD)
     training.configure(comm, 7)
+    for given in json.loads(sys.argv[1]):
+        keras.utils.set_random_seed(7)
+        _train(given, comm)
+
+
+def _train(given, comm):
+    sent = comm.traffic.bytes_sent
     reader = Rows(given.pop("rows", 203), given.pop("validation", 50))
     strategy = {name: given.pop(name) for name in ("scaling", "warmup_epochs") if name in given}
     events, rates = [], []
@@ -80,7 +86,7 @@ def main():
     digests = allgather_json(hashlib.sha256(weights).hexdigest(), comm)
     costs = history.metrics(comm)
     if comm.rank == 0:
-        print(json.dumps({**told, "digests": digests, "metrics": costs, "sent": comm.traffic.bytes_sent}))
+        print(json.dumps({**told, "digests": digests, "metrics": costs, "sent": comm.traffic.bytes_sent - sent}))
 
 
 def model_rate(task):

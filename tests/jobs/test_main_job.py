@@ -164,7 +164,7 @@ def flat(tree, path=""):
     return {key: leaf for name, branch in items for key, leaf in flat(branch, f"{path}/{name}").items()}
 
 
-@pytest.mark.parametrize("ranks", [1, 3, 4])
+@pytest.mark.parametrize("ranks", [1, pytest.param(3, marks=pytest.mark.slow), 4])
 def test_all_stages_before_training_give_the_same_on_any_number_of_ranks(digits, hvdedge, record, tmp_path, ranks):
     done = hvdedge("run", "jobs/digits.toml", "--ranks", ranks, "--results", tmp_path, "--run", "r", "--to", "extract")
     assert done.status == 0, done.err
@@ -185,7 +185,7 @@ def test_all_stages_before_training_give_the_same_on_any_number_of_ranks(digits,
         assert profile[path] == (pytest.approx(leaf, rel=1e-12) if isinstance(leaf, float) else leaf), path
 
 
-@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_compress_and_evaluate_find_the_same_on_any_number_of_ranks(copied, digits, hvdedge, record, tmp_path, ranks):
     words = ("--results", tmp_path, "--run", "two", "--from", "compress", "--to", "evaluate")
     done = hvdedge("run", "jobs/digits.toml", "--ranks", ranks, "--set", "train.epochs=2", *words)

@@ -45,7 +45,7 @@ def results(mpirun, ranks, folder, memory, *paths):
 def test_the_digits_are_the_same_on_any_number_of_ranks(mpirun, tmp_path):
     one = results(mpirun, 1, tmp_path / "1", 64_000_000)
     assert one[1] > 1900
-    for ranks in (2, 3, 4, 8):
+    for ranks in (2, 8):  # the main job's tests have the others
         assert results(mpirun, ranks, tmp_path / str(ranks), 64_000_000) == one
 
 

@@ -5,20 +5,55 @@ import pathlib
 
 import numpy as np
 import pytest
+from conftest import run_mpi
 
 PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "train_rows.py"
+# ranks, batch size, rows
+DESCENTS = [(1, 12, 203), (2, 6, 203), (3, 4, 203), (4, 3, 203), (3, 4, 13), (4, 8, 3)]
+SCALES = {"linear": 4.0, "sqrt": 2.0, "none": 1.0}  # on 4 ranks
+
+
+def run(ranks, trainings, folder):
+    """Run trainings, one after the other in the same processes; return what the root printed of each."""
+    given = [{"folder": str(folder / f"{number}"), **options} for number, options in enumerate(trainings)]
+    out = run_mpi(ranks, PROGRAM, json.dumps(given), seconds=240)
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 
 @pytest.fixture
-def train(mpirun, tmp_path):
-    """Train on some ranks; return what the root printed."""
+def train(tmp_path):
+    """Train on some ranks, in processes of its own; return what the root printed."""
 
-    def run(ranks, folder=None, **options):
-        options["folder"] = str(folder or tmp_path / f"alone-{ranks}-{len(list(tmp_path.iterdir()))}")
-        out = mpirun(ranks, PROGRAM, json.dumps(options))
-        return json.loads(next(line for line in out.splitlines() if line.startswith("{")))
+    def alone(ranks, folder=None, **options):
+        more = {"folder": str(folder)} if folder else {}
+        return run(ranks, [options | more], tmp_path / f"alone-{len(list(tmp_path.iterdir()))}")[0]
 
-    return run
+    return alone
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Ranks -> name -> what came of the trainings that need no folder of their own, which are run together."""
+    found = {}
+
+    def on(ranks):
+        if ranks not in found:
+            descent = {"momentum": 0.0, "scaling": "none", "epochs": 2}
+            named = {
+                (batch, rows): {"batch_size": batch, "rows": rows, **descent}
+                for its, batch, rows in DESCENTS
+                if its == ranks
+            }
+            if ranks != 3:
+                named["same"] = {"batch_size": 64 // ranks, "scaling": "none", "epochs": 4}
+            if ranks == 4:
+                rate = {"rows": 64, "batch_size": 4, "learning_rate": 0.01, "warmup_epochs": 2, "epochs": 4}
+                named |= {scaling: {**rate, "scaling": scaling} for scaling in SCALES} | {"costs": {"epochs": 2}}
+            folder = tmp_path_factory.mktemp(f"on-{ranks}")
+            found[ranks] = dict(zip(named, run(ranks, [*named.values()], folder), strict=True))
+        return found[ranks]
+
+    return on
 
 
 def plain_gradient_descent(rows, epochs, batch, learning_rate):
@@ -58,30 +93,38 @@ def plain_gradient_descent(rows, epochs, batch, learning_rate):
     return losses, np.concatenate([weight.ravel() for weight in (w1, b1, w2, b2)])
 
 
-@pytest.mark.parametrize(
-    ("ranks", "batch_size", "rows"), [(1, 12, 203), (2, 6, 203), (3, 4, 203), (4, 3, 203), (3, 4, 13), (4, 8, 3)]
-)
-def test_training_is_gradient_descent_on_the_global_batch(train, ranks, batch_size, rows):
-    found = train(ranks, batch_size=batch_size, rows=rows, momentum=0.0, scaling="none", epochs=2)
+@pytest.mark.parametrize(("ranks", "batch_size", "rows"), DESCENTS)
+def test_training_is_gradient_descent_on_the_global_batch(trained, ranks, batch_size, rows):
+    found = trained(ranks)[batch_size, rows]
     losses, weights = plain_gradient_descent(rows, 2, ranks * batch_size, 0.1)
     np.testing.assert_allclose(found["curves"]["loss"], losses, rtol=1e-5)  # float32 against float64 sums
     np.testing.assert_allclose(found["flat"], weights, atol=2e-6)
     assert len(set(found["digests"])) == 1
 
 
-def test_the_same_global_batch_gives_the_same_curve_on_1_2_and_4_ranks(train):
-    curves = [train(ranks, batch_size=64 // ranks, scaling="none", epochs=4)["curves"] for ranks in (1, 2, 4)]
+def test_the_same_global_batch_gives_the_same_curve_on_1_2_and_4_ranks(trained):
+    curves = [trained(ranks)["same"]["curves"] for ranks in (1, 2, 4)]
     for other in curves[1:]:
         for name in ("loss", "accuracy", "validation_loss", "validation_accuracy"):
             np.testing.assert_allclose(other[name], curves[0][name], rtol=2e-5, err_msg=name)
 
 
-@pytest.mark.parametrize(("ranks", "optimizer", "dropout"), [(1, "adam", 0.0), (2, "adam", 0.3), (3, "sgd", 0.3)])
-def test_a_run_that_stopped_goes_on_bit_for_bit(train, tmp_path, ranks, optimizer, dropout):
+def test_a_run_that_stopped_goes_on_bit_for_bit(train, tmp_path):
+    options = {"optimizer": "adam", "dropout": 0.3, "learning_rate": 0.01}
+    whole = train(2, epochs=4, **options)
+    train(2, tmp_path / "stopped", epochs=2, **options)
+    goes_on(whole, train(2, tmp_path / "stopped", epochs=4, **options), 2)
+
+
+@pytest.mark.parametrize(("ranks", "optimizer", "dropout"), [(1, "adam", 0.0), (3, "sgd", 0.3)])
+def test_a_training_that_stopped_goes_on_bit_for_bit_on_any_ranks(tmp_path, ranks, optimizer, dropout):
     options = {"optimizer": optimizer, "dropout": dropout, "learning_rate": 0.01}
-    whole = train(ranks, epochs=4, **options)
-    train(ranks, tmp_path / "stopped", epochs=2, **options)
-    on = train(ranks, tmp_path / "stopped", epochs=4, **options)
+    two = [{"folder": str(tmp_path / "stopped"), "epochs": epochs, **options} for epochs in (2, 4)]
+    whole, _, on = run(ranks, [{"epochs": 4, **options}, *two], tmp_path)
+    goes_on(whole, on, ranks)
+
+
+def goes_on(whole, on, ranks):
     assert on["digests"] == whole["digests"]
     assert on["curves"]["loss"] == whole["curves"]["loss"]
     assert on["steps"] == whole["steps"]
@@ -91,22 +134,25 @@ def test_a_run_that_stopped_goes_on_bit_for_bit(train, tmp_path, ranks, optimize
 def test_a_checkpoint_of_other_ranks_is_gone_on_with(train, tmp_path):
     options = {"scaling": "none", "momentum": 0.0}
     stopped = train(2, tmp_path / "stopped", epochs=1, batch_size=6, **options)
-    on = train(1, tmp_path / "stopped", epochs=2, batch_size=12, **options)
-    whole = train(1, epochs=2, batch_size=12, **options)
+    folder = {"folder": str(tmp_path / "stopped"), **options}
+    other_lines = {"epochs": 3, "batch_size": 10, **folder}
+    on, whole, other = run(
+        1, [{"epochs": 2, "batch_size": 12, **made} for made in (folder, options)] + [other_lines], tmp_path
+    )
     assert stopped["curves"]["loss"] == on["curves"]["loss"][:1]
     np.testing.assert_allclose(on["curves"]["loss"], whole["curves"]["loss"], rtol=1e-5)
-    other = train(1, tmp_path / "stopped", epochs=3, batch_size=10, **options)  # other lines in an epoch
     assert other["curves"]["loss"][2] < other["curves"]["loss"][1]
 
 
-def test_a_checkpoint_of_more_epochs_than_asked_for_is_not_taken(train, tmp_path):
-    train(1, tmp_path / "stopped", epochs=3)
-    assert train(1, tmp_path / "stopped", epochs=2)["digests"] == train(1, epochs=2)["digests"]
+def test_a_checkpoint_of_more_epochs_than_asked_for_is_not_taken(tmp_path):
+    stopped = {"folder": str(tmp_path / "stopped")}
+    _, again, alone = run(1, [{"epochs": 3, **stopped}, {"epochs": 2, **stopped}, {"epochs": 2}], tmp_path)
+    assert again["digests"] == alone["digests"]
 
 
 def test_patience_without_validation_rows_is_wrong_input(mpirun, tmp_path):
     with pytest.raises(AssertionError, match="train.patience: received 2 without rows for validation"):
-        mpirun(1, PROGRAM, json.dumps({"patience": 2, "validation": 0, "folder": str(tmp_path / "x")}))
+        mpirun(1, PROGRAM, json.dumps([{"patience": 2, "validation": 0, "folder": str(tmp_path / "x")}]))
 
 
 def test_each_rank_leaves_out_other_units(mpirun):
@@ -143,9 +189,9 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(train, tmp_path)
     assert train(1, folder, epochs=4)["events"][0]["epoch"] == 2
 
 
-@pytest.mark.parametrize(("scaling", "scale"), [("linear", 4.0), ("sqrt", 2.0), ("none", 1.0)])
-def test_the_learning_rate_grows_to_its_scale_over_the_warm_up(train, scaling, scale):
-    found = train(4, rows=64, batch_size=4, learning_rate=0.01, scaling=scaling, warmup_epochs=2, epochs=4)
+@pytest.mark.parametrize(("scaling", "scale"), SCALES.items())
+def test_the_learning_rate_grows_to_its_scale_over_the_warm_up(trained, scaling, scale):
+    found = trained(4)[scaling]
     last_steps = [3, 7, 11, 15]  # four steps an epoch, the rate of the last one
     expected = [0.01 * (1 + (scale - 1) * min(1, step / 8)) for step in last_steps]
     np.testing.assert_allclose(found["rates"], expected, rtol=1e-6)
@@ -161,11 +207,11 @@ def test_training_ends_when_validation_stops_improving_on_all_ranks_alike(train)
 
 def test_a_loss_that_is_no_number_fails_and_says_what_to_do(mpirun, tmp_path):
     with pytest.raises(AssertionError, match="lower train.learning_rate"):
-        mpirun(2, PROGRAM, json.dumps({"learning_rate": 1e30, "folder": str(tmp_path / "x"), "momentum": 0.0}))
+        mpirun(2, PROGRAM, json.dumps([{"learning_rate": 1e30, "folder": str(tmp_path / "x"), "momentum": 0.0}]))
 
 
-def test_bytes_are_those_of_the_ring_and_idle_time_is_a_share(train):
-    found = train(4, epochs=2)
+def test_bytes_are_those_of_the_ring_and_idle_time_is_a_share(trained):
+    found = trained(4)["costs"]
     weights = 4 * len(found["flat"])
     assert found["metrics"]["bytes_per_step"] == 2 * 3 * weights // 4
     assert found["sent"] > found["steps"] * found["metrics"]["bytes_per_step"]
