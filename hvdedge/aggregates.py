@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from mpi4py import MPI
 
-from hvdedge.columns import NUMBERS, TEXTS, kind, shown, to_floats, to_text, value_counts
+from hvdedge.columns import NUMBERS, TEXTS, kind, offered, shown, to_floats, to_text, value_counts
 from hvdedge.encodings import Encoding, level_places
 from hvdedge.errors import InputError
 from hvdedge.tables import Table
@@ -56,7 +56,7 @@ def parse(texts: tuple[str, ...], table: Table) -> list[Aggregate]:
         for name, kinds in ((one.of, allowed), (one.by, None)):
             if name and name not in table.columns:
                 raise InputError(
-                    f"extract.aggregates: received {text!r}, allowed: columns of {shown(table.columns)}; name one "
+                    f"extract.aggregates: received {text!r}, allowed: columns of {shown(offered(table))}; name one "
                     "of these"
                 )
             holds = kind(table.schema.field(name).type) if name else ""

@@ -5,14 +5,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.columns import kind, shown, value_counts
+from hvdedge.columns import kind, offered, shown, value_counts
 from hvdedge.encodings import is_missing
 from hvdedge.errors import InputError
 from hvdedge.splits import LEFT_OUT, SPLITS
-from hvdedge.tables import Table
+from hvdedge.tables import SPLIT, Table
 
-SPLIT = "_split"
 MOST_CLASSES = 10_000
+FEW = 20  # labels that may be another in each row, as in a table that shows something
 LABEL_KINDS = ("boolean", "integer", "float", "category", "text")
 
 
@@ -20,13 +20,24 @@ def find_classes(table: Table, label: str, comm: MPI.Intracomm) -> pa.Array:
     """Collective. Return the sorted labels of all rows.
 
     Raises:
-        InputError: where the table is not split, or `label` is no column of 2 to `MOST_CLASSES` different labels.
+        InputError: where the table is not split, or `label` is no column of classes; see `check_label`.
     """
     if SPLIT not in table.columns:
         raise InputError(f"extract: received a table without {SPLIT!r}, allowed: one that is split; split it first")
+    classes = check_label(table, label, comm)
+    return classes.take(pc.sort_indices(classes))
+
+
+def check_label(table: Table, label: str, comm: MPI.Intracomm) -> pa.Array:
+    """Collective. Return the different labels of all rows, the most frequent first.
+
+    Raises:
+        InputError: where `label` is no column of 2 to `MOST_CLASSES` different labels, or one that is mostly another in
+            each row.
+    """
     if label not in table.columns or label == SPLIT:
         raise InputError(
-            f"extract.label: received {label!r}, which is no column, allowed: {shown(table.columns)}; name one"
+            f"extract.label: received {label!r}, which is no column, allowed: {shown(offered(table))}; name one"
         )
     found = kind(table.schema.field(label).type)
     if found not in LABEL_KINDS:
@@ -39,8 +50,13 @@ def find_classes(table: Table, label: str, comm: MPI.Intracomm) -> pa.Array:
             f"extract.label: received {label!r} with {f'over {MOST_CLASSES}' if counted is None else len(counted)} "
             f"different labels, allowed: 2 to {MOST_CLASSES}; name another column"
         )
-    classes = counted["value"].combine_chunks()
-    return classes.take(pc.sort_indices(classes))
+    rows = pc.sum(counted["count"]).as_py()
+    if len(counted) > max(rows / 2, FEW):
+        raise InputError(
+            f"extract.label: received {label!r} with {len(counted)} different labels in {rows} rows, allowed: a column "
+            "in which labels come again; name another column"
+        )
+    return counted["value"].combine_chunks()
 
 
 def split_codes(batch: pa.RecordBatch, label: str) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from mpi4py import MPI
 
 from hvdedge.errors import InputError
 from hvdedge.parallel import allgather_bytes
-from hvdedge.tables import Table, from_bytes, to_bytes
+from hvdedge.tables import SPLIT, Table, from_bytes, to_bytes
 
 NUMBERS = ("integer", "float")
 CLOCKS = ("date", "time", "timestamp")
@@ -68,10 +68,15 @@ def matching(table: Table, patterns: Sequence[str], where: str) -> list[str]:
     for pattern in patterns:
         if not fnmatch.filter(table.columns, pattern):
             raise InputError(
-                f"{where}: received {pattern!r}, which matches no column, allowed: {shown(table.columns)}; "
+                f"{where}: received {pattern!r}, which matches no column, allowed: {shown(offered(table))}; "
                 "name columns of the table"
             )
     return [name for name in table.columns if not patterns or any(fnmatch.fnmatchcase(name, p) for p in patterns)]
+
+
+def offered(table: Table) -> list[str]:
+    """Return the columns that a user can name: those that hold data, without the split that extract adds."""
+    return [name for name in table.columns if name != SPLIT]
 
 
 def shown(names: Sequence[str]) -> str:

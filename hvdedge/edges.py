@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from mpi4py import MPI
 
 from hvdedge import methods
-from hvdedge.columns import NUMBERS, kind, shown, to_text
+from hvdedge.columns import NUMBERS, kind, offered, shown, to_text
 from hvdedge.errors import InputError
 from hvdedge.hashes import hash_text
 from hvdedge.mixing import mix
@@ -58,7 +58,7 @@ def read_edges(path: str, table: Table, id: str, where: str, comm: MPI.Intracomm
         ends = [] if batch is None else [ids.texts(column) for column in batch.columns]
         hashes = np.array([hash_text(column) for column in ends], np.uint64).reshape(2, -1)
         rows = ids.find(hashes.ravel(), comm).reshape(2, -1).T
-        if first:
+        if first and len(rows):
             first, rows = False, rows[int((rows[0] < 0).all()) :]
         is_known = (rows >= 0).all(axis=1)
         lines += len(rows)
@@ -88,7 +88,7 @@ class _Ids:
     def __init__(self, table: Table, id: str, where: str, comm: MPI.Intracomm):
         if id not in table.columns or kind(table.schema.field(id).type) == "array":
             raise InputError(
-                f"{where}.id: received {id!r}, which is no column of ids, allowed: {shown(table.columns)}; name one"
+                f"{where}.id: received {id!r}, which is no column of ids, allowed: {shown(offered(table))}; name one"
             )
         self._are_numbers = kind(table.schema.field(id).type) in NUMBERS
         hashes = [hash_text(self.texts(batch.column(0))) for batch in table.select([id]).batches()]

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.class_labels import SPLIT, find_classes, split_codes
+from hvdedge.class_labels import find_classes, split_codes
 from hvdedge.columns import NUMBERS, kind, plain, shown, to_floats, value_counts
 from hvdedge.errors import InputError
 from hvdedge.exact_sums import ends, moments
-from hvdedge.tables import Table
+from hvdedge.tables import SPLIT, Table
 
 MOST = 100  # values of whole numbers that are taken for classes
 

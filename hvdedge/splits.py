@@ -142,7 +142,7 @@ def by_time(
     mine = to_floats(_whole(times))
     mine[np.asarray(_plain(labels).is_null())] = np.nan
     if borders:
-        codes = np.searchsorted(_moments(borders, times.type), mine, "right")  # what is NaN comes last
+        codes = np.searchsorted(_moments(borders, times), mine, "right")  # what is NaN comes last
         return np.where(np.isnan(mine) | (codes >= len(SPLITS)), LEFT_OUT, codes).astype(np.uint8)
     everyone = allgather_rows(mine, comm)
     everyone = np.append(np.sort(everyone[~np.isnan(everyone)]), np.inf)  # the last one: where a split has no row
@@ -176,13 +176,13 @@ def as_given(labels: pa.Array | pa.ChunkedArray, words: pa.Array | pa.ChunkedArr
 
 
 def classes_left_out(
-    split: np.ndarray, labels: pa.Array | pa.ChunkedArray, where: str, comm: MPI.Intracomm
+    split: np.ndarray, labels: pa.Array | pa.ChunkedArray, where: str, remedy: str, comm: MPI.Intracomm
 ) -> dict[str, list]:
     """Collective. Return validation, test -> the classes of which it has no row, though it has others.
 
     Raises:
         InputError: where there is no row for training or for the test, or a class has none for training; `where` says
-            how the rows were split.
+            how the rows were split, `remedy` what could be changed.
     """
     codes, classes = _encode(labels, comm)
     rows = np.zeros((len(SPLITS), len(classes)), np.int64)
@@ -193,7 +193,7 @@ def classes_left_out(
         if not rows[number].any():
             raise InputError(
                 f"extract.split: received {where}, which leaves no row for {name}, allowed: at least one; "
-                "split otherwise or change extract.validation and extract.test"
+                f"split otherwise or {remedy}"
             )
     names = np.array([str(name) for name in classes.to_pylist()], object)
     if not rows[0].all():
@@ -240,14 +240,17 @@ def _shares(validation: float, test: float) -> list[Fraction]:
     return [Fraction(1) - sum(shares), *shares]
 
 
-def _moments(borders: Sequence[str], type: pa.DataType) -> np.ndarray:
+def _moments(borders: Sequence[str], times: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Return the borders as numbers like those of the times."""
+    known = times.drop_null()
+    example = f" {known[0]}" if len(known) else f" ({times.type})"
     try:
-        found = to_floats(pa.array(borders, pa.string()).cast(type))
+        found = to_floats(pa.array(borders, pa.string()).cast(times.type))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         found = np.full(len(borders), np.nan)
     if not (np.diff(found) > 0).all():
         raise InputError(
-            f"extract.borders: received {list(borders)}, allowed: rising times such as the column has ({type}); "
+            f"extract.borders: received {list(borders)}, allowed: rising values such as the column's{example}; "
             "change them"
         )
     return found

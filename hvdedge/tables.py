@@ -20,6 +20,7 @@ from hvdedge.spool import Spool
 from hvdedge.workspace import Workspace
 
 ORIGIN = ("_file", "_line")
+SPLIT = "_split"  # the column with the split that extract dealt a row to
 BATCH_ROWS = 8192
 EVEN = 1.1  # times the mean: so many rows on one rank are not worth moving all of them
 

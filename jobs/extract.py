@@ -9,16 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from hvdedge import splits, storage, tensors
+from hvdedge.class_labels import check_label
 from hvdedge.columns import shown
 from hvdedge.errors import InputError
 from hvdedge.label_values import find_task
 from hvdedge.parallel import agree, allgather_json, bcast_json
 from hvdedge.stage import Stage, start
 from hvdedge.storage import Storage
-from hvdedge.tables import ORIGIN, Table, gather_table, part_path
+from hvdedge.tables import SPLIT, Table, part_path
 from hvdedge.tensors import Features
-
-SPLIT = "_split"
+from hvdedge.uncleaned import same_split
 
 
 def main(stage: Stage) -> None:
@@ -32,7 +32,7 @@ def main(stage: Stage) -> None:
     if settings["uncleaned"]:
         stage.tell("the rows as they were before clean")
         prepared = stage.read_table("prepared")
-        dirty = prepared.append(SPLIT, _same_split(stage, prepared, cleaned))
+        dirty = prepared.append(SPLIT, same_split(prepared, cleaned, stage.read_table("changes/clean"), stage.comm))
         tests = cleaned.filter(codes == splits.SPLITS.index("test"))
         with agree(stage.comm):
             if tests.schema != dirty.schema:
@@ -73,20 +73,23 @@ def _split(stage: Stage, table: Table) -> np.ndarray:
     settings, seed = stage.settings, stage.pipeline.seed
     labels = _labels(stage, table)
     shares = {"validation": settings["validation"], "test": settings["test"]}
-    how = f"{settings['split']!r}"
+    how, remedy = f"{settings['split']!r}", "change extract.validation and extract.test"
     if settings["by"]:
         how += f" by {settings['by']!r}"
         by = _column(stage, table, "by", settings["by"])
         if settings["split"] == "group":
             codes = splits.grouped(labels, by, stage.comm, **shares, seed=seed)
         elif settings["split"] == "given":
+            remedy = "name some in the column"
             codes = splits.as_given(labels, by, stage.comm)
         else:
+            if settings["borders"]:
+                how, remedy = f"{how} and borders = {list(settings['borders'])}", "change extract.borders"
             codes = splits.by_time(labels, by, stage.comm, **shares, borders=settings["borders"])
     else:
         deal = splits.stratified if settings["split"] == "stratified" else splits.random
         codes = deal(labels, stage.comm, **shares, seed=seed)
-    missing = splits.classes_left_out(codes, labels, how, stage.comm)
+    missing = splits.classes_left_out(codes, labels, how, remedy, stage.comm)
     stage.metrics["classes_left_out"] = missing
     for name, classes in missing.items():
         stage.tell(f"no row for {name} of the classes {shown(classes)}")
@@ -101,6 +104,7 @@ def _labels(stage: Stage, table: Table) -> pa.Array | pa.ChunkedArray:
     labels = _column(stage, table, "label", options["label"])
     task, why = find_task(table, options["label"], options.get("task", "classification"), stage.comm)
     if task == "classification":
+        check_label(table, options["label"], stage.comm)
         return labels
     stage.note(what="regression", action=f"took the label {options['label']!r} for a number to be told: {why}")
     return splits.alike(labels)
@@ -173,23 +177,6 @@ def _write_part(stage: Stage, features: Features, part: str) -> Storage:
         shutil.copyfile(packed, path)
         packed.unlink()
     return kept
-
-
-def _same_split(stage: Stage, prepared: Table, cleaned: Table) -> np.ndarray:
-    """Collective. Return the split of each prepared row: that of its cleaned record, the test rows left out.
-
-    A duplicate has the split of the row that it was merged into, so that no copy of a test row is trained on; a row
-    that clean took out is in none. Every rank holds the origin of all rows.
-    """
-    changes = gather_table(stage.read_table("changes/clean").to_arrow(), stage.comm).to_pylist()
-    merged = {(row["_file"], row["_line"]): row["after"] for row in changes if row["rule"] == "duplicate"}
-    rows = gather_table(cleaned.select([*ORIGIN, SPLIT]).to_arrow(), stage.comm).to_pylist()
-    split = {f"{row['_file']}:{row['_line']}": row[SPLIT] for row in rows}
-    origins = prepared.select(list(ORIGIN)).to_arrow().to_pylist()
-    kept = (merged.get((row["_file"], row["_line"]), f"{row['_file']}:{row['_line']}") for row in origins)
-    codes = np.array([split.get(name, splits.LEFT_OUT) for name in kept], np.uint8)
-    codes[codes == splits.SPLITS.index("test")] = splits.LEFT_OUT
-    return codes
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.class_labels import SPLIT, find_classes, split_codes
+from hvdedge.class_labels import find_classes, split_codes
 from hvdedge.columns import NUMBERS, kind, matching, plain, shown, to_floats
 from hvdedge.errors import InputError
 from hvdedge.graph_tensors import GraphPart
@@ -26,9 +26,10 @@ from hvdedge.graphs import Graph, read_graph
 from hvdedge.options import Path
 from hvdedge.parallel import counts, fetch_rows
 from hvdedge.splits import LEFT_OUT
-from hvdedge.tables import Table
+from hvdedge.tables import SPLIT, Table
 from hvdedge.tensors import Features
 
+EXAMPLES = ("nodes",)
 WHERE = "extract"
 BATCH_BYTES = 1 << 23
 

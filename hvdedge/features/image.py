@@ -16,16 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.class_labels import SPLIT, find_classes, split_codes
+from hvdedge.class_labels import find_classes, split_codes
 from hvdedge.columns import plain, to_floats
 from hvdedge.errors import InputError
 from hvdedge.images import changed, encode, pixel_columns
 from hvdedge.options import Count
 from hvdedge.sampling import first_row
 from hvdedge.splits import LEFT_OUT
-from hvdedge.tables import Table
+from hvdedge.tables import SPLIT, Table
 from hvdedge.tensors import Features
 
+EXAMPLES = ("images",)
 BATCH_BYTES = 1 << 23
 
 

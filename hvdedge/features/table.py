@@ -26,7 +26,7 @@ import pyarrow as pa
 from mpi4py import MPI
 
 from hvdedge.aggregates import Aggregate, fit, parse
-from hvdedge.class_labels import SPLIT, split_codes, training_rows
+from hvdedge.class_labels import split_codes, training_rows
 from hvdedge.columns import (
     CLOCKS,
     TEXTS,
@@ -46,9 +46,10 @@ from hvdedge.label_values import fit as fit_label
 from hvdedge.options import Count, Natural, Path
 from hvdedge.parallel import frequencies
 from hvdedge.splits import LEFT_OUT
-from hvdedge.tables import Table
+from hvdedge.tables import SPLIT, Table
 from hvdedge.tensors import Features
 
+EXAMPLES = ("vectors",)
 NEAR_CONSTANT = 0.999  # share of the training rows
 MISSING = 0.01
 SKEWED = 1.0

@@ -16,16 +16,17 @@ import pyarrow.compute as pc
 from mpi4py import MPI
 
 from hvdedge import byte_pairs
-from hvdedge.class_labels import SPLIT, find_classes, split_codes, training_rows
+from hvdedge.class_labels import find_classes, split_codes, training_rows
 from hvdedge.columns import TEXTS, kind, of_kind, plain, shown
 from hvdedge.errors import InputError
 from hvdedge.frequent import frequent
 from hvdedge.options import Count
 from hvdedge.splits import LEFT_OUT
-from hvdedge.tables import Table
+from hvdedge.tables import SPLIT, Table
 from hvdedge.tensors import Features
 from hvdedge.tokens import END, FIRST, UNKNOWN, encode, number, split, symbols
 
+EXAMPLES = ("tokens",)
 ROWS = 1024  # at a time
 MOST_WORDS = 50_000  # from which subwords are learnt, the most frequent ones
 LONGEST = 4096  # tokens of a row

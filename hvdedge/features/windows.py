@@ -18,18 +18,18 @@ from typing import Literal
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.class_labels import SPLIT
 from hvdedge.columns import NUMBERS, kind, matching, of_kind, shown
 from hvdedge.errors import InputError
 from hvdedge.exact_sums import ends, moments
-from hvdedge.label_values import Label, fit
+from hvdedge.label_values import Label, find_task, fit
 from hvdedge.options import Count, Natural
 from hvdedge.sequences import Sequences
 from hvdedge.splits import LEFT_OUT, SPLITS
-from hvdedge.tables import Table
+from hvdedge.tables import SPLIT, Table
 from hvdedge.tensors import Features
 from hvdedge.window_aggregates import aggregate, width
 
+EXAMPLES = ("windows",)
 ABLE = ("boolean", *NUMBERS)
 BATCH_BYTES = 1 << 23
 BATCH_ROWS = 1 << 16
@@ -91,10 +91,14 @@ def extract(
     asked = _chosen(table, targets, "targets", {time, series, SPLIT}) if targets else []
     if raw and not aggregates:
         raise InputError("extract.raw: received true without aggregates, allowed: false, as x is raw; leave it out")
-    if season and (label or season > window):
+    if season and label:
         raise InputError(
-            f"extract.season: received {season} with window = {window}, allowed: up to the window, in a forecast; "
-            "change one"
+            f"extract.season: received {season} with label = {label!r}, allowed: 0, as nothing is forecast; "
+            "leave it out"
+        )
+    if season > window:
+        raise InputError(
+            f"extract.season: received {season} with window = {window}, allowed: up to the window; change one"
         )
     split = _splits(table)
     scales, left_out = _scales(table.select([*dict.fromkeys([*channels, *asked])]).filter(split == 0), comm)
@@ -105,7 +109,7 @@ def extract(
             "training rows, allowed: columns that have some; name others or change the split"
         )
     asked = asked if label else asked or channels
-    answer = fit(table, label, "classification", comm) if label else None
+    answer = _classes(table, label, comm) if label else None
     in_none = np.array((split == LEFT_OUT).sum())
     comm.Allreduce(MPI.IN_PLACE, in_none, op=MPI.SUM)
     rows = Sequences(
@@ -203,6 +207,17 @@ def _chosen(table: Table, patterns: tuple[str, ...], option: str, taken: set[str
             f"{shown([name for name in of_kind(table, ABLE) if name not in taken])}; name one of these"
         )
     return found
+
+
+def _classes(table: Table, label: str, comm: MPI.Intracomm) -> Label:
+    """Collective."""
+    task, why = find_task(table, label, "auto", comm)
+    if task == "regression":
+        raise InputError(
+            f"extract.label: received {label!r} for windows ({why}), allowed: a column of classes; name another, or "
+            f"forecast it with extract.targets = [{label!r}]"
+        )
+    return fit(table, label, "classification", comm)
 
 
 def _splits(table: Table) -> np.ndarray:

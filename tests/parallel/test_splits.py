@@ -26,7 +26,7 @@ SPLIT = """
             splits.as_given(labels, words, comm),
         ]
         told = [allgather_rows(codes, comm).tolist() for codes in found]
-        told += [splits.classes_left_out(codes, labels, "", comm) for codes in found if count > 3]
+        told += [splits.classes_left_out(codes, labels, "", "", comm) for codes in found if count > 3]
         if comm.rank == 0:
             print(json.dumps(told))
 """
