@@ -34,7 +34,7 @@ def show(path: pathlib.Path, as_csv: bool) -> None:
     if not console.is_terminal:
         console.width = 10_000  # a pipe gets one line a row
     rows = table.head(FIRST_ROWS).to_pylist()
-    columns = [Column(name) for name in table.schema.names]
+    columns = [Column(name, name) for name in table.schema.names]
     shown = ReportTable(f"{path}: {table.count_rows():,} rows", tuple(columns), [tuple(row.values()) for row in rows])
     console.print(*shown.to_rich(console.width if console.is_terminal else None))
 

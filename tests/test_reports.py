@@ -14,8 +14,10 @@ from hvdedge.reports import (
     compressed,
     confusion,
     dependencies,
+    encoded,
     events,
     examples,
+    features,
     files,
     graph,
     learning_curves,
@@ -23,6 +25,7 @@ from hvdedge.reports import (
     profile,
     quality,
     ranks,
+    reduced,
     repairs,
     selection,
     series,
@@ -340,6 +343,43 @@ def test_a_graph_is_one_row_of_what_was_found():
     assert graph.tabulate([run("n2", 2)]).rows == []
 
 
+def extracted(**more) -> Run:
+    made = run("n1", 1)
+    made.records["extract"].metrics |= {
+        **{"rows": {"train": 70, "validation": 10, "test": 18}, "rows_left_out": {"no label": 2}, "shape": [8, 8, 1]},
+        **{"task": "classification", "storage": {"type": "uint8", "bytes": 6272}, **more},
+    }
+    return made
+
+
+def test_features_have_their_rows_by_split_and_those_left_out():
+    (row,) = features.tabulate([extracted()]).rows
+    assert row == ("cleaned", 70, 10, 18, 2, "no label", "8 × 8 × 1", "classification", "uint8", 6272)
+    two = {"rows": {"train": 9, "test": 1}, "rows_left_out": {"no label": 2, "in no split": 1}, "shape": []}
+    _, row = features.tabulate([extracted(uncleaned=two)]).rows
+    assert row == ("uncleaned", 9, None, 1, 3, "no label: 2, in no split: 1", "a node", None, None, None)
+    assert cells(features.tabulate([extracted(rows_left_out={})]), "left_out", "why") == [(0, None)]
+
+
+def test_columns_are_listed_with_what_became_of_them():
+    made = extracted(decisions={"age": "number: standardised"}, left_out={"id": "another value in each row"})
+    assert encoded.tabulate([made]).rows == [
+        ("age", "number: standardised", None),
+        ("id", None, "another value in each row"),
+    ]
+
+
+def test_what_reductions_and_selections_kept_is_listed():
+    made = extracted(
+        reductions={"pca": {"columns": 12, "variance": 0.95, "seconds": 0.5}},
+        selections={"reservoir": {"rows": 70, "kept": 21, "by_class": {"no": 14, "yes": 7}, "seconds": 0.25}},
+    )
+    assert reduced.tabulate([made]).rows == [
+        ("pca", 12, 0.95, None, None, None, 0.5),
+        ("reservoir", None, None, 70, 21, "no: 14, yes: 7", 0.25),
+    ]
+
+
 def test_dependencies_are_listed_with_what_they_tell():
     profiled = run("n1", 1)
     profiled.records["profile"].metrics["dependencies"] = {
@@ -432,7 +472,7 @@ def test_series_are_told_by_column():
     }
     more = "90 rows in 1 series, a step of 3600.0 (seconds), 2 gaps of 5 steps, 0 equal times"
     assert series.tabulate([told]).rows == [
-        ("all columns", 24, 0.8, None, more),
+        ("mean of the columns", 24, 0.8, None, more),
         ("OT", None, None, 0.99, None),
         ("load", 24, 0.7, None, None),
     ]

@@ -6,6 +6,7 @@ from hvdedge.report_tables import Column, Plot, ReportTable, over_runs
 from hvdedge.runs import Run, number, rows
 
 SECTION, OF, ORDER = "Quality", "run", 32
+CLASS = Column("class")
 
 
 def tabulate(records: Sequence[Run]) -> ReportTable:
@@ -34,5 +35,5 @@ def _matrix(run: Run) -> list[list]:
 
 def _names(run: Run, size: int) -> list[str]:
     """Return the names of the classes, which are numbered where the record does not name them."""
-    names = [str(row.get("class")) for row in rows(run.metric("evaluate", "classes"))]
+    names = [CLASS.text(row.get("class")) for row in rows(run.metric("evaluate", "classes"))]
     return names if len(names) == size else [str(at) for at in range(size)]

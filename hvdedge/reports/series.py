@@ -38,7 +38,7 @@ def _rows(run: Run) -> Iterator[tuple]:
         told.append(f"a step of {sampling.get('step')} ({sampling.get('unit')})")
         told.append(f"{sampling.get('gaps')} gaps of {sampling.get('missing_steps')} steps")
         told.append(f"{sampling.get('equal_times')} equal times")
-    yield "all columns", number(found.get("period")), number(found.get("strength")), None, ", ".join(told)
+    yield "mean of the columns", number(found.get("period")), number(found.get("strength")), None, ", ".join(told)
     for name, column in mapping(found.get("columns")).items():
         its = mapping(column)
         first = its.get("autocorrelation")
