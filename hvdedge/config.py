@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from hvdedge import methods
+from hvdedge import consistency, methods
 from hvdedge.errors import InputError
 from hvdedge.methods import Method, Option, unknown
 from hvdedge.options import Between, Count, Fraction, Natural, Path, Positive, spelled
-from hvdedge.records import STAGES, TABLE_STAGES
+from hvdedge.records import STAGES
 
 ROOT = methods.PACKAGE.parent
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -146,7 +146,8 @@ class Pipeline:
 
     Attributes:
         sources: the files that prepare reads, found and resolved.
-        stages: those that it is about: without a section on learning, the tables and the report.
+        stages: those that it is about: without a section on learning those up to its features, or tables, and the
+            report.
     """
 
     path: pathlib.Path
@@ -198,28 +199,14 @@ def read_pipeline(
             f"{path}: case: received {case!r}, allowed: letters, digits and _ . -, as it names a folder; rename it"
         )
     seed = _checked(path, "seed", tree.get("seed", 0), Natural)
-    stages: tuple[str, ...] = STAGES
-    if last in TABLE_STAGES + ("report",) and not tree.keys() & {*STAGES} - {*TABLE_STAGES, "report"}:
-        stages = (*TABLE_STAGES, "report")
-    reading = _Reading(path, seed, last if stages == STAGES else TABLE_STAGES[-1])
+    stages = _stages(tree, last)
+    reading = _Reading(path, seed, last if stages == STAGES else stages[-2])
     sections = {stage: reading.section(stage, tree.get(stage, {})) for stage in STAGES}
-    shares = sections["extract"].settings
-    if shares["validation"] + shares["test"] >= 1:
-        raise InputError(
-            f"{path}: extract: received validation = {shares['validation']} and test = {shares['test']}"
-            ", allowed: together below 1, as the rest is for training; lower one"
-        )
-    if (shares["split"] in ("group", "time", "given")) != bool(shares["by"]):
-        raise InputError(
-            f"{path}: extract.by: received {shares['by']!r} with split = {shares['split']!r}, allowed: a column for "
-            "group, time and given, nothing for stratified and random; change one"
-        )
-    if shares["borders"] and (shares["split"] != "time" or len(shares["borders"]) not in (2, 3)):
-        raise InputError(
-            f"{path}: extract.borders: received {list(shares['borders'])} with split = {shares['split']!r}, allowed: "
-            "with time, when validation and the test begin, and when it ends; leave them out or change the split"
-        )
+    consistency.check_split(path, sections)
+    if last in STAGES[STAGES.index("train") :]:
+        consistency.check_model(path, sections)
     sources = _sources(path, Prepare(**sections["prepare"].settings)) if find_sources else ()
+    consistency.check_tables(path, sections, sources)
     return Pipeline(path, case, seed, size_bytes(path, "memory", tree.get("memory", "1GB")), sections, sources, stages)
 
 
@@ -265,6 +252,17 @@ def to_toml(tree: Mapping[str, Any], name: str = "") -> str:
         if isinstance(value, Mapping):
             text += "\n" + to_toml(value, f"{name}.{_key(key)}" if name else _key(key))
     return text
+
+
+def _stages(tree: Mapping[str, Any], last: str) -> tuple[str, ...]:
+    """Return the stages that a file is about, of which `last` is one: all, or those before train and the report."""
+    for ending in ("extract", "profile"):
+        before = STAGES[: STAGES.index(ending) + 1]
+        if last not in (*before, "report") or tree.keys() & {*STAGES} - {*before, "report"}:
+            break
+        if ending in tree or ending == "profile":
+            return (*before, "report")
+    return STAGES
 
 
 class _Reading:

@@ -50,12 +50,17 @@ class Option:
 
 @dataclass(frozen=True)
 class Method:
-    """A file of one of the folders, and what its public function takes."""
+    """A file of one of the folders, and what its public function takes.
+
+    Attributes:
+        examples: what an extractor makes, or a model takes: images, vectors, windows, tokens, nodes.
+    """
 
     kind: str
     name: str
     summary: str
     options: dict[str, Option]
+    examples: tuple[str, ...] = ()
 
     def load(self) -> Callable:
         """Import the method's file and return its function."""
@@ -108,4 +113,12 @@ def _parse(kind: str, name: str) -> Method:
         assert argument.annotation is not None and default is not None, f"{kind}/{name}.py: {argument.arg}"
         written = ast.unparse(argument.annotation)
         found[argument.arg] = Option(eval(written, {"__builtins__": {}}, _TYPES), written, ast.literal_eval(default))  # noqa: S307
-    return Method(kind, name, summary, found)
+    return Method(kind, name, summary, found, _examples(tree))
+
+
+def _examples(tree: ast.Module) -> tuple[str, ...]:
+    """Return the value of the file's constant EXAMPLES, if it has one."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXAMPLES":
+            return ast.literal_eval(node.value)
+    return ()

@@ -182,6 +182,34 @@ def test_without_a_section_on_learning_a_pipeline_is_about_tables(pipeline, tmp_
         config.read_pipeline(tmp_path / "written.toml", last="train")
 
 
+def test_without_a_section_on_training_a_pipeline_ends_with_its_features(pipeline, tmp_path):
+    found = pipeline('[prepare]\nreader = "csv"\nsource = "rows.csv"\n[extract]\nextractor = "table"\n')
+    assert found.stages == ("prepare", "clean", "profile", "extract", "report")
+    assert found.sections["extract"].choices["extractor"].name == "table"
+    with pytest.raises(InputError, match="train.model: received nothing"):
+        config.read_pipeline(tmp_path / "some.toml", last="evaluate")
+
+
+@pytest.mark.parametrize(
+    ("extract", "model", "told"),
+    [
+        ('extractor = "table"', "cnn", "'cnn', which takes images, for the vectors of extractor = 'table'.*: dense"),
+        ('extractor = "text"', "dense", "for the tokens of extractor = 'text', allowed: embedding; change one"),
+        ("[extract.pca]", "cnn", "for the vectors of extract.pca, allowed: dense; change one"),
+        ('extractor = "graph"', "dense", r"for the nodes of .*, allowed: none yet; end the pipeline with \[extract\]"),
+    ],
+)
+def test_a_model_that_cannot_take_the_features_is_told_before_anything_runs(pipeline, tmp_path, extract, model, told):
+    with pytest.raises(InputError, match=f"some.toml: train.model: received .*{told}"):
+        pipeline(MINIMAL.replace("cnn", model) + f"[extract]\n{extract}\n")
+    assert config.read_pipeline(tmp_path / "some.toml", last="extract").sections["train"].choices["model"].name == model
+
+
+def test_every_extractor_and_model_says_what_its_examples_are():
+    for kind in ("features", "models"):
+        assert all(methods.find(kind, name, "").examples for name in methods.names(kind))
+
+
 def test_a_list_of_one_may_be_written_without_brackets(pipeline):
     text = MINIMAL + '[clean.missing]\nkeep = "email"\n'
     assert pipeline(text).sections["clean"].methods[0].options["keep"] == ("email",)
@@ -232,6 +260,8 @@ def test_a_stages_methods_have_names_of_their_own_whatever_their_kind():
 
 
 def test_methods_of_several_kinds_run_in_the_order_of_their_sections(pipeline):
-    found = pipeline(MINIMAL + "[extract.pca]\n[extract.stratified]\n[extract.mutual_information]\n")
+    found = pipeline(
+        MINIMAL.replace("cnn", "dense") + "[extract.pca]\n[extract.stratified]\n[extract.mutual_information]\n"
+    )
     kinds = [(one.name, one.method.kind) for one in found.sections["extract"].methods]
     assert kinds == [("pca", "reduction"), ("stratified", "selection"), ("mutual_information", "reduction")]

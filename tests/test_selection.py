@@ -213,6 +213,7 @@ def test_the_hardest_rows_are_left_out_as_mislabelled(comm):
     assert found.facts["doubtful"] == sum(int(0.06 * size) for size in np.bincount(training_rows(y)))
     whole = hard_examples.select(features_of(x, y, comm), comm, share=0.99, leave_out=0.5)
     assert whole.facts["kept"] == round(0.99 * 480)  # the share comes first
+    assert "of 240 rows are left out as doubtful, as a share of 0.99 is to be kept" in whole.facts["adapted"]
 
 
 def test_small_networks_learn_what_is_not_linear_and_judge_rows_by_themselves(comm):

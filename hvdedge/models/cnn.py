@@ -13,6 +13,8 @@ import keras
 from hvdedge.errors import InputError
 from hvdedge.options import Count, Fraction
 
+EXAMPLES = ("images",)
+
 
 def build(
     spec: dict[str, Any], *, filters: Count = 32, hidden: Count = 128, dropout: Fraction = 0.25, seed: int = 0

@@ -20,6 +20,7 @@ from hvdedge import tasks
 from hvdedge.errors import InputError
 from hvdedge.options import Count, Fraction
 
+EXAMPLES = ("images", "vectors", "windows")
 MOST = 50  # numbers of a level's vector
 
 

@@ -12,6 +12,8 @@ import keras
 from hvdedge.errors import InputError
 from hvdedge.options import Count, Fraction, Natural
 
+EXAMPLES = ("tokens",)
+
 
 def build(
     spec: dict[str, Any],

@@ -67,7 +67,11 @@ def select(
             scores.append(np.sum([_errors(flat, its, mean, deviation, one) for one in networks], axis=0))
     steps = np.rint(np.concatenate(scores) / models * SCORE_STEPS).astype(np.uint64)
     keys = (np.uint64(HARDEST) - steps) << np.uint64(NUMBER_BITS) | rows.numbers.astype(np.uint64)
-    doubtful = np.minimum(np.floor(rows.sizes * leave_out + 1e-9).astype(np.int64), rows.sizes - wanted)
+    asked = np.floor(rows.sizes * leave_out + 1e-9).astype(np.int64)
+    doubtful = np.minimum(asked, rows.sizes - wanted)
+    if (doubtful < asked).any():
+        few = f"{doubtful.sum()} of {asked.sum()} rows are left out as doubtful, as a share of {share:g} is to be kept"
+        told["adapted"] = "; ".join([*filter(None, [told.get("adapted")]), few])
     chosen = smallest(keys, rows.classes, doubtful + wanted, comm) & ~smallest(keys, rows.classes, doubtful, comm)
     return kept(features, rows, rows.weights * chosen, comm, doubtful=int(doubtful.sum()), learnt_from=len(y), **told)
 

@@ -84,7 +84,7 @@ def test_a_graph_is_profiled_and_made_features_and_no_model_of_vectors_takes_it(
     assert len(block.indices) == found.nnz + NODES
     done = run(hvdedge, folder, "--from", "train", "--to", "train")
     assert done.status == 2
-    assert "train.model: received dense for examples that are nodes of a graph" in done.err
+    assert "train.model: received 'dense', which takes images, vectors, windows, for the nodes of" in done.err
     assert len(done.err.splitlines()) == 1, done.err
 
 

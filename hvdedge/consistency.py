@@ -1,0 +1,76 @@
+"""What the sections of a pipeline must say of each other, held before anything runs."""
+
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from hvdedge import methods
+from hvdedge.errors import InputError
+from hvdedge.options import Path
+
+if TYPE_CHECKING:
+    from hvdedge.config import Section
+
+VECTORS = ("vectors",)  # what every reduction makes
+
+
+def check_split(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
+    """Hold that shares leave some rows for training, and that `by` and `borders` belong to the split.
+
+    Raises:
+        InputError: where they do not.
+    """
+    shares = sections["extract"].settings
+    if shares["validation"] + shares["test"] >= 1:
+        raise InputError(
+            f"{path}: extract: received validation = {shares['validation']} and test = {shares['test']}"
+            ", allowed: together below 1, as the rest is for training; lower one"
+        )
+    if (shares["split"] in ("group", "time", "given")) != bool(shares["by"]):
+        raise InputError(
+            f"{path}: extract.by: received {shares['by']!r} with split = {shares['split']!r}, allowed: a column for "
+            "group, time and given, nothing for stratified and random; change one"
+        )
+    if shares["borders"] and (shares["split"] != "time" or len(shares["borders"]) not in (2, 3)):
+        raise InputError(
+            f"{path}: extract.borders: received {list(shares['borders'])} with split = {shares['split']!r}, allowed: "
+            "with time, when validation and the test begin, and when it ends; leave them out or change the split"
+        )
+
+
+def check_model(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
+    """Hold that the model takes what extract makes.
+
+    Raises:
+        InputError: where it does not.
+    """
+    model, extractor = sections["train"].choices.get("model"), sections["extract"].choices["extractor"]
+    made, maker = extractor.method.examples, f"extractor = {extractor.name!r}"
+    for reduction in sections["extract"].methods:
+        if reduction.method.kind == "reduction":
+            made, maker = VECTORS, f"extract.{reduction.name}"
+    if model is None or {*made} & {*model.method.examples}:
+        return
+    able = [name for name in methods.names("models") if {*made} & {*methods.find("models", name, "").examples}]
+    raise InputError(
+        f"{path}: train.model: received {model.name!r}, which takes {', '.join(model.method.examples)}, for the "
+        f"{', '.join(made)} of {maker}, allowed: "
+        + (f"{', '.join(able)}; change one" if able else "none yet; end the pipeline with [extract]")
+    )
+
+
+def check_tables(path: pathlib.Path, sections: Mapping[str, "Section"], sources: Iterable[pathlib.Path]) -> None:
+    """Hold that no further table, or folder of tables, is what prepare reads: its columns would be there twice.
+
+    Raises:
+        InputError: where one is.
+    """
+    own = {str(place): source.name for source in sources for place in (source.resolve(), source.resolve().parent)}
+    for stage, section in sections.items():
+        for chosen in section.methods:
+            names = [name for name, option in chosen.method.options.items() if option.type == tuple[Path, ...]]
+            for name, place in ((one, its) for one in names for its in chosen.options[one] if its in own):
+                raise InputError(
+                    f"{path}: {stage}.{chosen.name}.{name}: received {place!r}, which is or holds {own[place]!r} that "
+                    "prepare reads, allowed: other tables; name these alone"
+                )
