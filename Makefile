@@ -15,7 +15,7 @@ run: setup  ## set up, then run the default case
 	@.venv/bin/hvdedge run jobs/digits.toml
 
 test: setup .venv/stamps/test  ## set up, then run the tests but the slow ones
-	@.venv/bin/pytest -q -m "not slow" -n 2 --dist loadgroup
+	@.venv/bin/pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-slow: setup .venv/stamps/test  ## run the tests that take minutes
 	@.venv/bin/pytest -q -m slow

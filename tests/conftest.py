@@ -35,13 +35,6 @@ def workspace(tmp_path):
     return Workspace(run=tmp_path, scratch=scratch, memory_bytes=64_000_000)
 
 
-def pytest_collection_modifyitems(items):
-    """Have tests of whole programs follow each other in one process, while another runs those of modules."""
-    for item in items:
-        if item.path.parent != ROOT / "tests":
-            item.add_marker(pytest.mark.xdist_group("programs"))
-
-
 def run_mpi(ranks: int, program: pathlib.Path, *arguments, seconds: int = 120, status: int = 0) -> str:
     """Run a program on some ranks; return its standard output; fail with all it said."""
     command = [*MPIRUN, "-np", str(ranks), sys.executable, "-m", "mpi4py", str(program), *map(str, arguments)]

@@ -103,7 +103,10 @@ def test_a_number_of_a_row_is_told_by_the_rest_of_it(load, hvdedge, record):
     [
         (["window=479"], "extract.window: received window = 479 and horizon = 6 for series of up to 480 rows, allowed"),
         (["split=random", "by="], "extract.split: received rows of a series that go back to an earlier split"),
-        (['borders=["2024-01-09", "soon"]'], "extract.borders: received ['2024-01-09', 'soon'], allowed: rising times"),
+        (
+            ['borders=["2024-01-09", "soon"]'],
+            "extract.borders: received ['2024-01-09', 'soon'], allowed: rising values",
+        ),
         (["task=regression"], "extract.task: received 'task', allowed: "),
     ],
 )

@@ -116,7 +116,9 @@ def test_a_run_that_stopped_goes_on_bit_for_bit(train, tmp_path):
     goes_on(whole, train(2, tmp_path / "stopped", epochs=4, **options), 2)
 
 
-@pytest.mark.parametrize(("ranks", "optimizer", "dropout"), [(1, "adam", 0.0), (3, "sgd", 0.3)])
+@pytest.mark.parametrize(
+    ("ranks", "optimizer", "dropout"), [(1, "adam", 0.0), pytest.param(3, "sgd", 0.3, marks=pytest.mark.slow)]
+)
 def test_a_training_that_stopped_goes_on_bit_for_bit_on_any_ranks(tmp_path, ranks, optimizer, dropout):
     options = {"optimizer": optimizer, "dropout": dropout, "learning_rate": 0.01}
     two = [{"folder": str(tmp_path / "stopped"), "epochs": epochs, **options} for epochs in (2, 4)]
