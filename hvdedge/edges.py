@@ -16,7 +16,7 @@ from mpi4py import MPI
 from hvdedge import methods
 from hvdedge.columns import NUMBERS, kind, offered, shown, to_text
 from hvdedge.errors import InputError
-from hvdedge.hashes import hash_text
+from hvdedge.hashes import hash_text, look_up
 from hvdedge.mixing import mix
 from hvdedge.parallel import agree, allgather_json, counts, exchange_runs, send_rows
 from hvdedge.tables import Table
@@ -116,13 +116,8 @@ class _Ids:
         owner = _owners(hashes, comm)
         order = np.argsort(owner, kind="stable")
         asked, sizes = exchange_runs(hashes[order], np.bincount(owner, minlength=comm.size), comm)
-        place = np.searchsorted(self._hashes, asked)
-        there = place < len(self._hashes)
-        there[there] = self._hashes[place[there]] == asked[there]
-        answers = np.full(len(asked), -1, np.int64)
-        answers[there] = self._rows[place[there]]
         rows = np.empty(len(hashes), np.int64)
-        rows[order] = exchange_runs(answers, sizes, comm)[0]
+        rows[order] = exchange_runs(look_up(asked, self._hashes, self._rows, -1), sizes, comm)[0]
         return rows
 
 

@@ -13,6 +13,18 @@ from hvdedge.tables import Table
 HASHED = 4096  # bytes of a text that its hash depends on by their place
 
 
+def look_up(asked: np.ndarray, hashes: np.ndarray, values: np.ndarray, otherwise: int | np.ndarray) -> np.ndarray:
+    """Return the value of each hash that is asked for, or what `otherwise` is for one that is not among `hashes`.
+
+    Args:
+        hashes, values: a value for each hash; the hashes rise, of equal ones the first counts.
+    """
+    if not len(hashes):
+        return np.full(len(asked), otherwise, values.dtype)
+    place = np.minimum(np.searchsorted(hashes, asked), len(hashes) - 1)
+    return np.where(hashes[place] == asked, values[place], otherwise)
+
+
 def hash_text(column: pa.Array) -> np.ndarray:
     """Return a uint64 hash of each text, never 0; 0 for null.
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.hashes import hash_text
+from hvdedge.hashes import hash_text, look_up
 from hvdedge.parallel import allgather_rows
 from hvdedge.splits import LEFT_OUT, SPLITS
 from hvdedge.tables import ORIGIN, SPLIT, Table
@@ -32,8 +32,8 @@ def same_split(prepared: Table, cleaned: Table, changes: Table, comm: MPI.Intrac
     split = _pairs(dealt, comm)
     own = [_origins(batch) for batch in prepared.select([*ORIGIN]).batches()]
     rows = np.concatenate([np.empty(0, np.uint64), *own])
-    kept = _looked_up(rows, merged, rows)
-    codes = _looked_up(kept, split, np.full(len(kept), LEFT_OUT, np.uint64)).astype(np.uint8)
+    kept = look_up(rows, merged[:, 0], merged[:, 1], rows)
+    codes = look_up(kept, split[:, 0], split[:, 1], LEFT_OUT).astype(np.uint8)
     codes[codes == SPLITS.index("test")] = LEFT_OUT
     return codes
 
@@ -49,11 +49,3 @@ def _pairs(parts: list[tuple[np.ndarray, np.ndarray]], comm: MPI.Intracomm) -> n
     mine = np.concatenate([np.empty((0, 2), np.uint64), *(np.stack(part, axis=1) for part in parts)])
     pairs = allgather_rows(mine, comm)
     return pairs[np.argsort(pairs[:, 0], kind="stable")]
-
-
-def _looked_up(keys: np.ndarray, pairs: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-    """Return the value of each key, or what `otherwise` says for one that no pair has."""
-    if not len(pairs):
-        return otherwise
-    place = np.minimum(np.searchsorted(pairs[:, 0], keys), len(pairs) - 1)
-    return np.where(pairs[place, 0] == keys, pairs[place, 1], otherwise)
