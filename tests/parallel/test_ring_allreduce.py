@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from conftest import run_mpi
+from mpi_runs import run_mpi
 
 PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "train_rows.py"
 # ranks, batch size, rows
