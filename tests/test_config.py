@@ -205,6 +205,18 @@ def test_a_model_that_cannot_take_the_features_is_told_before_anything_runs(pipe
     assert config.read_pipeline(tmp_path / "some.toml", last="extract").sections["train"].choices["model"].name == model
 
 
+@pytest.mark.parametrize("tables", ['"rows.csv"', '["more.csv", "rows.csv"]', '"."'])
+def test_a_further_table_that_prepare_reads_is_refused(pipeline, tmp_path, tables):
+    (tmp_path / "more.csv").write_text("c\n1\n")
+    text = MINIMAL + "[profile.inclusion_dependencies]\ntables = "
+    told = (
+        "some.toml: profile.inclusion_dependencies.tables: received .*, which is or holds 'rows.csv' that prepare reads"
+    )
+    with pytest.raises(InputError, match=told):
+        pipeline(text + tables)
+    assert len(pipeline(text + '"more.csv"').sections["profile"].methods[-1].options["tables"]) == 1
+
+
 def test_every_extractor_and_model_says_what_its_examples_are():
     for kind in ("features", "models"):
         assert all(methods.find(kind, name, "").examples for name in methods.names(kind))

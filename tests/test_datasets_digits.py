@@ -49,8 +49,9 @@ def test_without_dirt_the_digits_come_back_as_scikit_learn_has_them(read, worksp
     assert not truth(workspace, "cells") and not truth(workspace, "duplicates") and not truth(workspace, "ragged")
 
 
-def test_every_repair_is_right(read, workspace):
-    found = read(seed=7)
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.slow), 7])
+def test_every_repair_is_right(read, workspace, seed):
+    found = read(seed=seed)
     metrics = {entry["file"]: entry for entry in workspace.metrics["files"]}
     files = truth(workspace, "files")
     for entry in files:

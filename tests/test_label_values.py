@@ -73,6 +73,15 @@ def test_what_is_no_number_cannot_be_one(comm, workspace, values):
         extract(table_of(workspace, n=[1, 2, 3, 4, 5], label=values, **SPLIT), comm, task="regression")
 
 
+def test_a_label_that_is_another_in_most_rows_is_no_class(comm, workspace):
+    rows = {"n": [*range(60)], "_split": pa.array([0] * 60, pa.uint8())}
+    few = table_of(workspace, label=[f"order {n // 2}" for n in range(60)], **rows)
+    assert len(fit(few, "label", "auto", comm).facts["classes"]) == 30
+    each = table_of(workspace, label=[f"order {n}" for n in range(60)], **rows)
+    with pytest.raises(InputError, match="received 'label' with 60 different labels in 60 rows, allowed: a column in"):
+        fit(each, "label", "auto", comm)
+
+
 def test_a_label_that_no_training_row_has_is_told(comm, workspace):
     table = table_of(workspace, n=[1, 2, 3, 4, 5], label=[None, None, None, 1.5, 2.5], **SPLIT)
     with pytest.raises(InputError, match="extract.label: received 'label', of which no training row has a number"):

@@ -143,7 +143,7 @@ def test_borders_say_when_validation_and_the_test_begin_and_end(comm):
     assert by_time(labels, numbers, comm, **shares, borders=("4", "6")).tolist() == two
     for borders in (("2024-01-06", "2024-01-04"), ("2024-01-04", "soon"), ("4", "6")):
         with pytest.raises(
-            InputError, match=r"extract.borders: received .*, allowed: rising values such as the column"
+            InputError, match=r"extract.borders: received .*, allowed: rising values such as the column's 2024-01-\d\d;"
         ):
             by_time(labels, days, comm, **shares, borders=borders)
 
@@ -165,7 +165,10 @@ def test_a_split_that_a_column_names_is_taken_as_it_is(comm):
 @pytest.mark.parametrize(
     ("codes", "line"),
     [
-        ([1, 2, 2, 1], "extract.split: received 'time' by 'day', which leaves no row for training, allowed: at least"),
+        (
+            [1, 2, 2, 1],
+            "extract.split: received 'time' by 'day', which leaves no row for training, allowed: at least one; .*wait",
+        ),
         ([0, 0, 0, 0], "which leaves no row for the test, allowed"),
         ([0, 2, 0, 2], "which leaves no row for training of the classes b, allowed: at least one of each"),
         ([0, 255, 2, 255], "which leaves no row for training of the classes b"),
@@ -173,7 +176,7 @@ def test_a_split_that_a_column_names_is_taken_as_it_is(comm):
 )
 def test_a_split_that_cannot_be_learnt_from_or_tested_is_refused(codes, line, comm):
     with pytest.raises(InputError, match=line):
-        classes_left_out(np.array(codes, np.uint8), pa.array([*"abab"]), "'time' by 'day'", "", comm)
+        classes_left_out(np.array(codes, np.uint8), pa.array([*"abab"]), "'time' by 'day'", "wait", comm)
 
 
 def test_classes_that_validation_or_test_have_no_row_of_are_told(comm):

@@ -192,13 +192,18 @@ def test_times_may_be_dates(comm, workspace):
         ({"series": "none"}, "extract.series: received 'none', allowed:"),
         ({"raw": True}, "extract.raw: received true without aggregates"),
         ({"season": 25}, "extract.season: received 25 with window = 24"),
+        (
+            {"season": 2, "label": "s"},
+            "extract.season: received 2 with label = 's', allowed: 0, as nothing is forecast",
+        ),
+        ({"label": "part"}, r"'part' for windows \(it holds numbers with fractions\), .*targets = \['part'\]"),
         ({"label": "s"}, "classes of which no window is for training \\(z\\)"),
         ({"columns": ("late",), "targets": ("a",), "window": 2}, "extract.columns: received late without a number"),
         ({"columns": ("a",), "targets": ("late",), "window": 2}, "extract.targets: received late without a number"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(comm, workspace, options, line_told):
-    more = {"s": [*"xy"] * 9 + [*"xz"], "late": pa.array([None] * 15 + [1.0] * 5)}
+    more = {"s": [*"xy"] * 9 + [*"xz"], "late": pa.array([None] * 15 + [1.0] * 5), "part": np.arange(20) / 8}
     if options.get("label") == "s":
         options = {"window": 2, **options}
     with pytest.raises(InputError, match=line_told) as caught:

@@ -38,10 +38,11 @@ def _rows(run: Run) -> Iterator[tuple]:
             continue
         left_out, shape, kept = made.get("rows_left_out"), made.get("shape"), mapping(made.get("storage"))
         counts = {str(why): number(count) for why, count in mapping(left_out).items()}
+        total = 0 if left_out == {} else sum_known(counts.values())
         yield (
             variant,
             *(number(splits.get(split)) for split in ("train", "validation", "test")),
-            sum_known(counts.values()) if counts else 0 if isinstance(left_out, dict) else None,
+            total,
             ", ".join(f"{why}: {count}" if len(counts) > 1 else why for why, count in counts.items()) or None,
             " × ".join(map(str, shape)) or "a node" if isinstance(shape, list) else None,
             *(made.get("task"), kept.get("type"), number(kept.get("bytes"))),

@@ -149,7 +149,7 @@ def small_disk(tmp_path, request):
     subprocess.run(["umount", folder], check=True)
 
 
-@pytest.mark.parametrize("small_disk", [8, 300, 600, 1400], indirect=True)
+@pytest.mark.parametrize("small_disk", [8, 300, 600, 1400, pytest.param(2000, marks=pytest.mark.slow)], indirect=True)
 def test_a_full_disk_is_one_clear_line_and_leaves_no_part(hvdedge, record, small_disk):
     done = hvdedge("run", "jobs/digits.toml", "--results", small_disk, "--run", "r", "--ranks", 2)
     one_line(done, "No space left")
