@@ -18,7 +18,7 @@ from hvdedge.parallel import allgather_rows, counts, exchange, exchange_runs
 from hvdedge.tables import Table, from_bytes, to_bytes
 
 COPIES = 3  # of a value, while its column is coded
-VALUE = pa.schema([("value", pa.string())])
+VALUE = pa.schema([("value", pa.string()), ("column", pa.int32())])
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,20 @@ def _encode(table: Table, comm: MPI.Intracomm, null_equals_null: bool) -> Coded:
         for batch in table.select(chosen).batches():
             for name in chosen:
                 parts[name].append(to_text(batch.column(name)).dictionary_encode())
-        for name in chosen:
-            mine, count = _numbered(pa.chunked_array(parts.pop(name)), null_equals_null, comm)
-            whole = allgather_rows(mine, comm)
+        cells = [_joined(parts.pop(name)) for name in chosen]
+        numbers, known = _numbered([each.dictionary for each in cells], comm)
+        nulls = counts(np.array([each.indices.null_count for each in cells], np.int64), comm)
+        for column, each in enumerate(cells):
+            apart = 0 if null_equals_null else 1
+            null = known[column] + apart * nulls[: comm.rank, column].sum()
+            whole = allgather_rows(_codes(each, numbers[column], null, apart), comm)
             if not in_memory:
                 path = table.workspace.scratch / f"codes-{len(codes)}-{null_equals_null}.npy"
                 held = np.lib.format.open_memmap(path, "w+", np.int32, (total,))
                 held[:] = whole
                 whole = held
             codes.append(whole)
-            distinct.append(count)
+        distinct += (known + (nulls.any(axis=0) if null_equals_null else nulls.sum(axis=0))).tolist()
     return Coded(names, codes, distinct, total)
 
 
@@ -86,30 +90,39 @@ def _at_once(table: Table, columns: int) -> int:
     return int(np.clip(table.workspace.table_bytes / (COPIES * max(size_bytes, 1)), 1, columns))
 
 
-def _numbered(parts: pa.ChunkedArray, null_equals_null: bool, comm: MPI.Intracomm) -> tuple[np.ndarray, int]:
-    """Collective. Return this rank's cells of a column as codes, int32, and how many codes there are."""
-    cells = parts.unify_dictionaries().combine_chunks()
-    cells = cells.chunk(0) if isinstance(cells, pa.ChunkedArray) else cells
-    values = cells.dictionary
-    owner = (hash_text(values) % np.uint64(comm.size)).astype(np.int64)
+def _joined(parts: list[pa.DictionaryArray]) -> pa.DictionaryArray:
+    """Return the parts of a column as one."""
+    cells = pa.chunked_array(parts).unify_dictionaries().combine_chunks()
+    return cells.chunk(0) if isinstance(cells, pa.ChunkedArray) else cells
+
+
+def _codes(cells: pa.DictionaryArray, numbers: np.ndarray, null: int, apart: int) -> np.ndarray:
+    """Return cells as codes, int32: `numbers` of their values; empty ones `null` and on, `apart` from each other."""
+    found = np.append(numbers, null).astype(np.int32)[np.asarray(cells.indices.fill_null(len(numbers)))]
+    if apart and cells.indices.null_count:
+        found[np.asarray(cells.indices.is_null())] += np.arange(cells.indices.null_count, dtype=np.int32)
+    return found
+
+
+def _numbered(values: list[pa.Array], comm: MPI.Intracomm) -> tuple[list[np.ndarray], np.ndarray]:
+    """Collective. Return a number for each value of each column, int64, and how many each column has on all ranks."""
+    sizes = [len(each) for each in values]
+    everything = pa.concat_arrays(values)
+    owner = (hash_text(everything) % np.uint64(comm.size)).astype(np.int64)
     order = np.argsort(owner, kind="stable")
-    sizes = np.bincount(owner, minlength=comm.size)
-    sorted_values, ends = values.take(pa.array(order)), np.cumsum(sizes)
-    sent = [
-        to_bytes([pa.record_batch([sorted_values.slice(end - size, size)], VALUE)], VALUE)
-        for size, end in zip(sizes.tolist(), ends.tolist(), strict=True)
-    ]
-    asked = [pa.Table.from_batches(from_bytes(part), VALUE)["value"] for part in exchange(sent, comm)]
-    owned = pa.chunked_array([chunk for part in asked for chunk in part.chunks], pa.string())
-    owned = owned.combine_chunks().dictionary_encode()
-    held = counts(len(owned.dictionary), comm)
-    answers = np.asarray(owned.indices).astype(np.int64) + held[: comm.rank].sum()
-    numbers = np.empty(len(values), np.int64)
-    numbers[order] = exchange_runs(answers, np.array([len(part) for part in asked]), comm)[0]
-    is_null = np.asarray(cells.indices.is_null())
-    places = np.asarray(cells.indices.fill_null(0))
-    nulls = counts(int(is_null.sum()), comm)
-    known = int(held.sum())
-    own = nulls[: comm.rank].sum() + np.cumsum(is_null) - 1 if not null_equals_null else 0
-    found = np.where(is_null, known + own, numbers[places] if len(numbers) else 0).astype(np.int32)
-    return found, known + (int(nulls.sum()) if not null_equals_null else int(nulls.any()))
+    column = np.repeat(np.arange(len(values), dtype=np.int32), sizes)[order]
+    rows = pa.record_batch([everything.take(pa.array(order)), pa.array(column)], VALUE)
+    to_each = np.bincount(owner, minlength=comm.size)
+    starts = np.cumsum(to_each) - to_each
+    sent = [to_bytes([rows.slice(*run)], VALUE) for run in zip(starts.tolist(), to_each.tolist(), strict=True)]
+    asked = [pa.Table.from_batches(from_bytes(part), VALUE) for part in exchange(sent, comm)]
+    owned = pa.concat_tables(asked).combine_chunks()
+    coded = owned["value"].combine_chunks().dictionary_encode()
+    of_column = np.asarray(owned["column"]).astype(np.int64)
+    kinds, place = np.unique(of_column * len(owned) + np.asarray(coded.indices), return_inverse=True)
+    here = np.bincount(kinds // max(len(owned), 1), minlength=len(values))
+    held = counts(here, comm)
+    first = held[: comm.rank].sum(axis=0) - (np.cumsum(here) - here)
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = exchange_runs(place + first[of_column], np.array([len(part) for part in asked]), comm)[0]
+    return np.split(numbers, np.cumsum(sizes)[:-1]), held.sum(axis=0)

@@ -22,6 +22,7 @@ NEWS = 0.01  # of a window's pairs, that must show a new difference set for the 
 WINDOWS = 30
 WINDOW_PAIRS = 1 << 17  # of a column and a window, evenly from all
 MOST_SAMPLED = 1 << 17  # words of difference sets of all columns together
+RUN = 64  # rows that are sampled side by side
 PAIRS_A_SET = 4  # compared at most, for each set that a column may still add
 
 
@@ -32,10 +33,7 @@ def words(columns: int) -> int:
 
 def of_pairs(coded: Coded, one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return the difference sets of pairs of rows: uint64 (pairs, words)."""
-    found = np.zeros((len(one), words(len(coded.names))), np.uint64)
-    for number, codes in enumerate(coded.codes):
-        found[:, number // 64] |= (codes[one] != codes[other]).astype(np.uint64) << np.uint64(number % 64)
-    return found
+    return _packed_bits(np.stack([codes[one] != codes[other] for codes in coded.codes]))
 
 
 def is_small(coded: Coded) -> bool:
@@ -79,16 +77,18 @@ def sample(coded: Coded, comm: MPI.Intracomm, is_over: Callable[[], bool]) -> np
     by_rows = np.argsort([-count for count in coded.distinct], kind="stable")
     for number in mine:
         order = np.argsort(_packed(coded, [number, *(other for other in by_rows.tolist() if other != number)]))
-        codes = coded.codes[number][order]
+        order = order[_spread(coded.codes[number][order], pairs)]
+        codes = np.stack([codes[order] for codes in coded.codes])
         first = len(found)
-        for apart in range(1, WINDOWS + 1):
-            near = np.flatnonzero(codes[apart:] == codes[:-apart])
-            if not len(near) or len(found) - first >= most or is_over():
+        for apart in range(1, min(WINDOWS, len(order) - 1) + 1):
+            near = codes[number, apart:] == codes[number, :-apart]
+            count = np.count_nonzero(near)
+            if not count or len(found) - first >= most or is_over():
                 break
-            near = near[np.linspace(0, len(near) - 1, min(len(near), pairs)).astype(np.int64)]
             before = len(found)
-            found = unique(np.concatenate([found, unique(of_pairs(coded, order[near], order[near + apart]))]))
-            if len(found) - before < NEWS * len(near):
+            shown = _packed_bits(codes[:, apart:] != codes[:, :-apart])[near]
+            found = unique(np.concatenate([found, unique(shown)]))
+            if len(found) - before < NEWS * count:
                 break
     return shared(found, comm)
 
@@ -103,6 +103,28 @@ def _packed(coded: Coded, columns: list[int]) -> np.ndarray:
         keys = keys << np.uint64(width) | coded.codes[column].astype(np.uint64)
         room -= width
     return keys
+
+
+def _spread(sorted_codes: np.ndarray, most: int) -> np.ndarray:
+    """Return the places, at most `most`, of rows that have the code of a neighbour: runs of them, evenly from all."""
+    same = sorted_codes[1:] == sorted_codes[:-1]
+    places = np.flatnonzero(np.concatenate([same, [False]]) | np.concatenate([[False], same]))
+    if len(places) <= most:
+        return places
+    run = min(RUN, most)
+    starts = np.linspace(0, len(places) - run, most // max(run, 1)).astype(np.int64)
+    return places[(starts[:, None] + np.arange(run)).ravel()]
+
+
+def _packed_bits(differ: np.ndarray) -> np.ndarray:
+    """Return difference sets, uint64 (pairs, words), of which pairs differ in which columns, bool (columns, pairs)."""
+    found = np.zeros((differ.shape[1], words(len(differ))), np.uint64)
+    for first in range(0, len(differ), 8):
+        byte = np.zeros(differ.shape[1], np.uint8)
+        for bit, apart in enumerate(differ[first : first + 8].view(np.uint8)):
+            byte |= apart << np.uint8(bit)
+        found[:, first // 64] |= byte.astype(np.uint64) << np.uint64(first % 64)
+    return found
 
 
 def shared(mine: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
@@ -121,8 +143,9 @@ def about(sets: np.ndarray, column: int) -> np.ndarray:
 class Groups:
     """The rows that are alike in some columns, to be held against other columns.
 
-    Rows are sorted by a 64-bit hash of their cells there. Neighbours with the same hash are compared cell by cell, and
-    sorted by the cells themselves should a hash ever be that of two, so what is told is exact.
+    Rows are sorted by a hash of their cells there, the high bits of a sum of multiples (Dietzfelbinger 1996).
+    Neighbours with the same hash are compared cell by cell, and sorted by the cells themselves should a hash be that
+    of two, so what is told is exact.
 
     Attributes:
         one, other: neighbours that are alike, as row numbers; all rows that are alike are tied by them.
@@ -130,22 +153,29 @@ class Groups:
 
     def __init__(self, coded: Coded, columns: list[int]):
         self._codes = coded.codes
-        keys = np.zeros(coded.rows, np.uint64)
-        for column in columns:
-            keys += mix(coded.codes[column].astype(np.uint64) + np.uint64(column << 32))
-        order = np.argsort(keys)
-        keys = keys[order]
+        hashes = np.zeros(coded.rows, np.uint64)
+        odd = mix(np.array(columns, np.uint64) + np.uint64(1)) | np.uint64(1)
+        for column, multiplier in zip(columns, odd, strict=True):
+            hashes += coded.codes[column].astype(np.uint64) * multiplier
+        row_bits = np.uint64(coded.rows.bit_length())  # a hash and its row in one number sort faster than by argsort
+        keys = np.sort(hashes >> row_bits << row_bits | np.arange(coded.rows, dtype=np.uint64))
+        order = (keys & np.uint64((1 << int(row_bits)) - 1)).astype(np.int64)
+        keys >>= row_bits
         places = np.flatnonzero(keys[1:] == keys[:-1])
         self.one, self.other = order[places], order[places + 1]
-        same = np.ones(len(places), bool)
-        for column in columns:
-            same &= coded.codes[column][self.one] == coded.codes[column][self.other]
+        same = self._same(columns)
         if not same.all():
-            order = np.lexsort([coded.codes[column] for column in columns])
+            rows = np.union1d(self.one, self.other)
+            order = rows[np.lexsort([coded.codes[column][rows] for column in columns])]
             self.one, self.other = order[:-1], order[1:]
-            for column in columns:
-                same = coded.codes[column][self.one] == coded.codes[column][self.other]
-                self.one, self.other = self.one[same], self.other[same]
+            same = self._same(columns)
+            self.one, self.other = self.one[same], self.other[same]
+
+    def _same(self, columns: list[int]) -> np.ndarray:
+        same = np.ones(len(self.one), bool)
+        for column in columns:
+            same &= self._codes[column][self.one] == self._codes[column][self.other]
+        return same
 
     def removals(self, column: int) -> int:
         """Return how many rows would have to go for `column` to follow from these: the fewest possible."""

@@ -98,7 +98,8 @@ def unique(sets: np.ndarray) -> np.ndarray:
     have the same one, all of them stay, though one may stay twice.
     """
     if sets.shape[1] == 1:
-        return np.unique(sets[:, 0])[:, None]
+        rows = np.sort(sets, axis=0)  # several times as fast as numpy's unique
+        return rows[np.concatenate([np.ones(min(len(rows), 1), bool), rows[1:, 0] != rows[:-1, 0]])]
     keys = np.zeros(len(sets), np.uint64)
     for word in sets.T:
         keys = mix(keys + word)

@@ -171,10 +171,11 @@ def allgather_bytes(part: bytes, comm: MPI.Intracomm) -> list[bytes]:
     return [piece.tobytes() for piece in np.split(everything, np.cumsum(sizes)[:-1])]
 
 
-def counts(count: int, comm: MPI.Intracomm) -> np.ndarray:
-    """Collective. Return every rank's `count`, in rank order: int64 (ranks,)."""
-    everyone = np.empty(comm.size, np.int64)
-    comm.Allgather(np.array(count, np.int64), everyone)
+def counts(count: int | np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return every rank's `count`, or counts, in rank order: int64 (ranks, ...)."""
+    mine = np.array(count, np.int64)
+    everyone = np.empty((comm.size, *mine.shape), np.int64)
+    comm.Allgather(mine, everyone)
     return everyone
 
 

@@ -46,8 +46,8 @@ from hvdedge.tables import Table, part_path, read_parts
 from hvdedge.workspace import CHANGES, QUARANTINE, Scratch, Source, Workspace
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-GIVEN_BACK_BYTES = 1 << 20
-BLOCK_BYTES = 1 << 22  # above the buffers of prepare's blocks: fresh pages for each cost more than its work
+GIVEN_BACK_BYTES = 1 << 22  # above the buffers of a block of rows: fresh pages for each cost more than its work
+KEPT_BYTES = 1 << 23  # of smaller buffers that were freed
 PROGRESS_SECONDS = 0.2  # between two progress events of a rank
 SAME_WORD_SECONDS = 0.3  # what other ranks leave the root to tell of wrong input
 LAST_WORD_SECONDS = 1.0  # what the ranks wait for the one that tells of an error that all of them know
@@ -351,16 +351,16 @@ def start(name: str, work: Callable[[Stage], None]) -> None:
     command(standalone_mode=True)
 
 
-def _return_memory(least_bytes: int) -> None:
-    """Have buffers of `least_bytes` and more given back to the system as soon as they are freed, where glibc is used.
+def _return_memory() -> None:
+    """Have large buffers given back to the system as soon as they are freed, where glibc is used.
 
     By itself it raises the size from which it does so to that of the largest buffer freed, up to 32 MB: a rank then
     keeps what it needed once. Training frees and takes the same buffers at each step, so it is left alone there.
     """
     with contextlib.suppress(AttributeError, OSError):
         set_option = ctypes.CDLL(None).mallopt
-        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            set_option(option, least_bytes)
+        set_option(M_MMAP_THRESHOLD, GIVEN_BACK_BYTES)
+        set_option(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def _frame(
@@ -372,7 +372,7 @@ def _frame(
     changes: tuple[str, ...],
 ) -> None:
     if name in TABLE_STAGES:
-        _return_memory(BLOCK_BYTES if name == "prepare" else GIVEN_BACK_BYTES)
+        _return_memory()
     meter = Meter()
     comm = MeteredComm(MPI.COMM_WORLD, meter.traffic)
     stage = None
