@@ -17,7 +17,7 @@ from mpi4py import MPI
 
 from hvdedge import joining
 from hvdedge.conversion import RULES, TYPE, Plan, convert
-from hvdedge.evidence import Evidence, is_measured, without
+from hvdedge.evidence import Evidence, is_measured, sampled, without
 from hvdedge.parallel import agree, allgather_json
 from hvdedge.spool import Spool
 from hvdedge.structure import missing as missing_
@@ -74,10 +74,10 @@ class Piece:
         self.cells.append(batch)
         if self.spellings is None:
             return
-        lines = batch.column(batch.num_columns - 1).to_numpy()
+        sample = sampled(batch.column(batch.num_columns - 1).to_numpy())
         is_usual = without(self.spellings)
         for found, column in zip(self.evidence, batch.columns[:-1], strict=True):
-            found.see(column, lines, is_usual)
+            found.see(column, sample, is_usual)
         if sum(found.left_bytes for found in self.evidence) > LEFT_BYTES:
             self.settle()
 

@@ -6,7 +6,7 @@ text once.
 
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -258,9 +258,8 @@ def _by_distinct(text: pa.Array, plan: Plan, name: str, form: FileFormat) -> tup
 def _texts(text: pa.Array, plan: Plan, form: FileFormat) -> tuple[pa.Array, np.ndarray | None]:
     """Return text with many different values."""
     found, rules = _in_form(text, plan, form)
-    longest = 4 * max((len(spelling) for spelling in (*plan.spellings, *plan.placeholders)), default=-1)
     trimmed = found if plan.formats else pc.utf8_trim(found, missing.BLANKS)
-    short = np.flatnonzero(pc.fill_null(pc.less_equal(pc.binary_length(trimmed), longest), False))
+    short = np.flatnonzero(_may_be(trimmed, (*plan.spellings, *plan.placeholders)))
     if len(short):
         encoded = text.take(pa.array(short)).dictionary_encode()
         is_missing = plan.find_missing(encoded.dictionary).is_null().to_numpy(zero_copy_only=False)
@@ -275,6 +274,24 @@ def _texts(text: pa.Array, plan: Plan, form: FileFormat) -> tuple[pa.Array, np.n
             mask[gone] = True
             found = pc.if_else(pa.array(mask), None, found)
     return found, rules
+
+
+def _may_be(texts: pa.Array, words: Sequence[str]) -> np.ndarray:
+    """Return which texts may be one of some words, in whatever case, by their length and first byte: bool (rows,)."""
+    begins = np.zeros(256, bool)
+    begins[: ord(" ") + 1] = begins[128:] = True  # blanks that were left, letters of several bytes
+    for word in words:
+        begins[[each.encode()[0] for each in (word[:1].lower(), word[:1].upper()) if each]] = True
+    if not len(texts):
+        return np.zeros(0, bool)
+    longest = 4 * max(map(len, words), default=-1)  # bytes
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    lengths = np.diff(offsets)
+    found = lengths <= longest
+    if texts.buffers()[2] is not None and texts.buffers()[2].size:
+        data = np.frombuffer(texts.buffers()[2], np.uint8)
+        found &= (lengths == 0) | begins[data[np.minimum(offsets[:-1], len(data) - 1)]]
+    return found & texts.is_valid().to_numpy(zero_copy_only=False) if texts.null_count else found
 
 
 def _in_form(text: pa.Array, plan: Plan, form: FileFormat) -> tuple[pa.Array, np.ndarray]:

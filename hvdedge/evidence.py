@@ -25,7 +25,7 @@ MOST_UNITS = 20
 MOST_MASKS = 256
 LONGEST_MASK = 24  # characters of a cell whose pattern is looked at
 SAMPLED_LINES = 2000  # of a file are looked at for patterns, and then one in SAMPLED_EACH
-SAMPLED_EACH = 16
+SAMPLED_EACH = 16  # a power of two
 CARD_DIGITS = range(13, 20)
 BLANK = ord(" ")
 _WHOLE = r"(0|[1-8]\d{0,11}|9|9\d{0,5}[0-8]\d{0,5})"  # short, not led by zero, not all nines
@@ -89,23 +89,20 @@ class Evidence:
     _hits: Counter = field(default_factory=Counter, repr=False, compare=False)  # what is quickest here
     _tries: Counter = field(default_factory=Counter, repr=False, compare=False)
 
-    def see(self, cells: pa.Array, lines: np.ndarray, is_usual: Mapping[str, bool]) -> None:
+    def see(self, cells: pa.Array, sample: pa.Array, is_usual: Mapping[str, bool]) -> None:
         """Count a batch of cells of text, nulls are none; those that need a closer look are kept for `settle`.
 
         Args:
-            lines: the numbers of their lines, int64.
+            sample: places of those to be looked at for patterns, see `sampled`.
             is_usual: for each shape of USUAL, whether such a text cannot spell a missing value.
         """
         self.counts["rows"] += len(cells)
-        if cells.null_count:
-            lines = lines[cells.is_valid().to_numpy(zero_copy_only=False)]
-            cells = cells.drop_null()
-        self.counts["blanks"] += _with_outer_blanks(cells)
         if self.masks is not None:
-            is_sampled = (lines < SAMPLED_LINES) | (lines % SAMPLED_EACH == 0)
-            sampled = cells.take(pa.array(np.flatnonzero(is_sampled)))
-            self.counts["sampled"] += len(sampled)
-            self._add_masks(sampled)
+            looked_at = cells.take(sample).drop_null()
+            self.counts["sampled"] += len(looked_at)
+            self._add_masks(looked_at)
+        cells = cells.drop_null()
+        self.counts["blanks"] += _with_outer_blanks(cells)
         if self.levels is None:
             cells = self._take_usual(cells, is_usual)
         if len(cells):
@@ -383,6 +380,11 @@ def is_measured(files: Iterable[Evidence]) -> bool:
         measured += evidence.numbers + evidence.days + counts["timestamp"] + counts["time"] + counts["boolean"]
         cells += counts["cells"]
     return 2 * measured >= cells > 0
+
+
+def sampled(lines: np.ndarray) -> pa.Array:
+    """Return the places of the cells to be looked at for patterns, by the numbers of their lines, int64."""
+    return pa.array(np.flatnonzero((lines < SAMPLED_LINES) | (lines & (SAMPLED_EACH - 1) == 0)))
 
 
 def mask(values: pa.Array) -> pa.Array:
