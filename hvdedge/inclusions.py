@@ -4,8 +4,8 @@
     "x"    rank 1                 A B .
     "y"    rank 0                 . B C                    rank by rank, and over all ranks by a bitwise and
 
-Values are compared as text, empty cells left out. Where they are too many for a rank's memory they are looked at in
-several passes over the table, each with its part of the hashes.
+Values are compared as text, empty cells left out. Where the different ones turn out to be too many for a rank's memory
+they are looked at in several passes over the table, each with its part of the hashes.
 
 For several columns on each side, a pair of column lists is a candidate if all its parts hold; the values are the rows'
 cells side by side. A column is not held against itself, so (a, b) <= (a, c) is not among them. The columns may be of
@@ -33,7 +33,8 @@ from hvdedge.tables import Table, from_bytes, to_bytes
 Columns = tuple[str, ...]
 Inclusion = tuple[Columns, Columns]
 Places = Mapping[str, tuple[str, Table, str]]
-HELD_BYTES = 4  # copies of a value that are held at once
+HELD_COPIES = 4  # of a value at once
+MOST_PASSES = 1 << 12
 MOST_CANDIDATES = 1 << 20
 VALUES = pa.schema([("value", pa.string()), ("column", pa.int32())])
 
@@ -130,10 +131,14 @@ def _included(where: Places, groups: list[Columns], clock: Clock, comm: MPI.Intr
     words = -(-len(groups) // 64)
     within = np.full((len(groups), words), np.iinfo(np.uint64).max, np.uint64)
     is_filled = np.zeros(len(groups), np.int64)
-    passes = _passes(where, groups, comm)
-    for turn in range(passes):
+    turn, passes = 0, 1
+    while turn < passes:
         _agree_to_go_on(clock.is_over(), comm)
-        values, columns = _owned(where, groups, turn, passes, comm)
+        owned = _owned(where, groups, turn, passes, comm)
+        if owned is None:
+            turn, passes = 0, 2 * passes  # what was looked at before may be looked at again
+            continue
+        values, columns = owned
         masks = np.zeros((len(values.dictionary), words), np.uint64)
         places = np.asarray(values.indices)
         np.bitwise_or.at(masks, (places, columns // 64), np.uint64(1) << (columns % 64).astype(np.uint64))
@@ -141,6 +146,7 @@ def _included(where: Places, groups: list[Columns], clock: Clock, comm: MPI.Intr
             own = masks[places[columns == number]]
             is_filled[number] |= len(own) > 0
             within[number] &= np.bitwise_and.reduce(own, axis=0, initial=np.iinfo(np.uint64).max)
+        turn += 1
     comm.Allreduce(MPI.IN_PLACE, within, op=MPI.BAND)
     comm.Allreduce(MPI.IN_PLACE, is_filled, op=MPI.MAX)
     return [
@@ -160,32 +166,39 @@ def _by_table(where: Places, groups: list[Columns]) -> list[tuple[Table, dict[in
     return list(found.values())
 
 
-def _passes(where: Places, groups: list[Columns], comm: MPI.Intracomm) -> int:
-    """Collective. Return in how many parts the values fit into the memory for a table."""
-    parts, mask_bytes = _by_table(where, groups), 8 * (len(groups) // 64)
-    room_bytes = max((table.workspace.table_bytes for table, _ in parts), default=1)
-    share = 0.0
-    for table, chosen in parts:
-        cells = sum(len(group) for group in chosen.values())
-        first = next(iter(table.batches()), None)
-        size_bytes = first.nbytes / max(first.num_rows, 1) * table.num_rows / len(first.columns) if first else 0
-        share += (size_bytes * cells * HELD_BYTES + table.num_rows * len(chosen) * mask_bytes) / room_bytes
-    passes = np.array(np.ceil(share), np.int64)
-    comm.Allreduce(MPI.IN_PLACE, passes, op=MPI.MAX)
-    return max(int(passes), 1)
-
-
-def _owned(
+def _held(
     where: Places, groups: list[Columns], turn: int, passes: int, comm: MPI.Intracomm
-) -> tuple[pa.DictionaryArray, np.ndarray]:
-    """Collective. Return the different values that this rank looks after in a pass, and the column list of each."""
+) -> list[list[pa.Array]] | None:
+    """Return the values of this rank's rows in a pass, by column list; None where they are too many to be held."""
+    tables, mask_bytes = _by_table(where, groups), 8 * (len(groups) // 64)
+    room_bytes = max((table.workspace.table_bytes for table, _ in tables), default=0) // HELD_COPIES
     held: list[list[pa.Array]] = [[pa.array([], pa.string())] for _ in groups]
-    for table, chosen in _by_table(where, groups):
+    held_bytes = 0
+    for table, chosen in tables:
         for batch in table.select(list(dict.fromkeys(name for group in chosen.values() for name in group))).batches():
             for number, group in chosen.items():
                 values = _values(batch, group).unique().drop_null()
                 due = values if passes == 1 else values.filter(_is_due(hash_text(values), turn, passes, comm))
                 held[number].append(due)
+                held_bytes += due.nbytes + mask_bytes * len(due)
+            if held_bytes > room_bytes:
+                held = [[pa.chunked_array(parts).unique()] for parts in held]
+                held_bytes = sum(part.nbytes + mask_bytes * len(part) for [part] in held)
+                if 2 * held_bytes > room_bytes and passes < MOST_PASSES:
+                    return None
+    return held
+
+
+def _owned(
+    where: Places, groups: list[Columns], turn: int, passes: int, comm: MPI.Intracomm
+) -> tuple[pa.DictionaryArray, np.ndarray] | None:
+    """Collective. Return the different values that this rank looks after in a pass, and the column list of each; None
+    on all ranks where those of one do not fit into its memory."""
+    held = _held(where, groups, turn, passes, comm)
+    is_short = np.array(held is None, np.int64)
+    comm.Allreduce(MPI.IN_PLACE, is_short, op=MPI.MAX)
+    if held is None or is_short:
+        return None
     sent: list[list[pa.RecordBatch]] = [[] for _ in range(comm.size)]
     for number, parts in enumerate(held):
         values = pa.chunked_array(parts).unique()

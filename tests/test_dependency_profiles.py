@@ -138,8 +138,11 @@ def test_values_that_do_not_fit_are_looked_at_in_passes(comm, workspace, monkeyp
     where = inclusions.places({"": table}, "tables")
     whole = inclusions.find(where, comm)
     monkeypatch.setattr(type(workspace), "table_bytes", property(lambda self: 20_000))
-    assert inclusions._passes(where, [("a",), ("b",), ("c",)], comm) > 3
+    passes, look = [], inclusions._owned
+    monkeypatch.setattr(inclusions, "_owned", lambda *asked: passes.append(asked[2:4]) or look(*asked))
     assert inclusions.find(where, comm) == whole == ([(("a",), ("b",)), (("a",), ("c",)), (("b",), ("c",))], 1)
+    most = passes[-1][1]
+    assert most >= 4 and passes[-most:] == [(turn, most) for turn in range(most)]
 
 
 def test_a_key_that_another_column_uses_is_listed_as_one(comm, workspace):
