@@ -246,6 +246,16 @@ def test_the_dependencies_that_tell_most_come_first(comm, workspace):
     assert all("id" not in one["left"] for one in found)
 
 
+def test_what_tells_most_is_left_out_if_not_wanted_or_out_of_time(comm, workspace, monkeypatch):
+    table = table_of(workspace, town=["a", "a", "b"], state=["x", "x", "y"])
+    assert functional_dependencies.profile(table, comm)["best_functional_dependencies"]
+    assert functional_dependencies.profile(table, comm, top=0)["best_functional_dependencies"] == []
+    monkeypatch.setattr(functional_dependencies, "SCORING_TIME", 1e-12)
+    found = functional_dependencies.profile(table, comm, time_limit=60)
+    assert found["best_functional_dependencies"] == []
+    assert found["functional_dependencies"] == [[["town"], "state"], [["state"], "town"]]
+
+
 @pytest.mark.parametrize(
     "columns",
     [

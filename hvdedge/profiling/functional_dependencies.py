@@ -3,6 +3,8 @@
 See `hvdedge.discovery` and `hvdedge.approximate` for how they are found.
 """
 
+import itertools
+
 from mpi4py import MPI
 
 from hvdedge import approximate, discovery
@@ -15,6 +17,7 @@ from hvdedge.tables import Table
 
 APPROXIMATE_LEFT = 3  # columns on the left of one that nearly holds, where the option does not say
 SCORED = 2000  # of which it is looked at how much they tell, those of few columns first
+SCORING_TIME = 0.1  # of the time limit, that this may take beside it
 
 
 def profile(
@@ -33,7 +36,7 @@ def profile(
         table: this rank's rows.
         maximal_left: columns on the left, at most; 0 for any number (3 where an error is allowed).
         error: the share of the rows that may have to go for a dependency to hold (g3).
-        time_limit: seconds after which it stops with what is proved by then; 0 for none.
+        time_limit: seconds after which it stops with what is proved by then, a tenth more to score it; 0 for none.
         null_equals_null: whether two empty cells are equal.
         top: how many dependencies that tell most are listed by themselves.
     Returns:
@@ -60,19 +63,26 @@ def profile(
         "functional_dependencies": [[[names[column] for column in left], names[right]] for left, right in found.sets],
         "best_functional_dependencies": [
             {"left": [names[column] for column in left], "right": names[right], "redundant": redundant}
-            for redundant, left, right in _best(coded, found, top, comm)
+            for redundant, left, right in _best(coded, found, top, SCORING_TIME * time_limit, comm)
         ],
         "complete": {"functional_dependencies": found.complete},
     }
 
 
-def _best(coded: Coded, found: Found, top: int, comm: MPI.Intracomm) -> list[tuple[float, tuple[int, ...], int]]:
-    """Collective. Return the dependencies by which most cells follow from another row's: the share, left, right."""
-    by_size = sorted(found.sets, key=lambda one: (len(one[0]), one))[:SCORED]
+def _best(
+    coded: Coded, found: Found, top: int, seconds: float, comm: MPI.Intracomm
+) -> list[tuple[float, tuple[int, ...], int]]:
+    """Collective. Return the dependencies by which most cells follow from another row's: the share, left, right.
+
+    Those that are not looked at when `seconds` are over, 0 for never, are left out.
+    """
+    by_size = sorted(found.sets, key=lambda one: (len(one[0]), one))[: SCORED if top else 0]
     rights: dict[tuple[int, ...], list[int]] = {}
     for left, right in by_size:
         rights.setdefault(left, []).append(right)
-    told = [(list(left), len(Groups(coded, list(left)).one)) for left in [*rights][comm.rank :: comm.size]]
+    clock = discovery.Clock(seconds)
+    mine = itertools.takewhile(lambda left: not clock.is_over(), [*rights][comm.rank :: comm.size])
+    told = [(list(left), len(Groups(coded, list(left)).one)) for left in mine]
     scored = [(count, tuple(left)) for part in allgather_json(told, comm) for left, count in part]
     best = sorted((-count, left, right) for count, left in scored for right in rights[left] if count)
     return [(-count / coded.rows, left, right) for count, left, right in best[:top]]
