@@ -9,6 +9,7 @@ Source: Kivinen and Mannila 1995, Approximate inference of functional dependenci
 1999, TANE.
 """
 
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -25,7 +26,7 @@ def functional_dependencies(
 ) -> Found:
     """Collective. Return all minimal functional dependencies with g3 up to `error`; see `discovery` for the others."""
     clock, width, found = Clock(seconds), len(coded.names), Found()
-    allowed = int(error * coded.rows)
+    allowed = int(Fraction(repr(error)) * coded.rows)  # .29 of 100 are 29, which no float says
     known: dict[int, list[int]] = {right: [] for right in range(width)}
     most = min(maximal_left, max(width - 1, 0))
     for size in range(most + 1):
@@ -44,12 +45,12 @@ def functional_dependencies(
             mine += [(mask, right) for right in rights if groups.removals(right) <= allowed]
         told = np.array([is_over], np.int64)
         comm.Allreduce(MPI.IN_PLACE, told, op=MPI.MAX)
-        if told[0]:
-            found.complete = size - 1
-            return found
         for mask, right in sorted(tuple(one) for part in allgather_json(mine, comm) for one in part):
             known[right].append(mask)
             found.sets.append((tuple(column for column in range(width) if mask >> column & 1), right))
+        if told[0]:
+            found.complete = max(size - 1, 0)
+            break
         if not is_open:
             break
     else:

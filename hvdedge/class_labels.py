@@ -51,10 +51,11 @@ def check_label(table: Table, label: str, comm: MPI.Intracomm) -> pa.Array:
             f"different labels, allowed: 2 to {MOST_CLASSES}; name another column"
         )
     rows = pc.sum(counted["count"]).as_py()
-    if len(counted) > max(rows / 2, FEW):
+    once = pc.sum(pc.equal(counted["count"], 1)).as_py()
+    if len(counted) > FEW and 2 * once > len(counted) and 2 * len(counted) > rows:
         raise InputError(
-            f"extract.label: received {label!r} with {len(counted)} different labels in {rows} rows, allowed: a column "
-            "in which labels come again; name another column"
+            f"extract.label: received {label!r} with {len(counted)} different labels in {rows} rows, {once} of them "
+            "once, allowed: a column in which labels come again; name another column"
         )
     return counted["value"].combine_chunks()
 

@@ -17,7 +17,8 @@ from hvdedge.hashes import hash_text
 from hvdedge.parallel import allgather_rows, counts, exchange, exchange_runs
 from hvdedge.tables import Table, from_bytes, to_bytes
 
-COPIES = 3  # of a value, while its column is coded
+COPIES = 4  # of a value, while its column is coded
+SENT_COPIES = 16  # of a value, while the ranks agree on its number
 VALUE = pa.schema([("value", pa.string()), ("column", pa.int32())])
 
 
@@ -65,7 +66,7 @@ def _encode(table: Table, comm: MPI.Intracomm, null_equals_null: bool) -> Coded:
             for name in chosen:
                 parts[name].append(to_text(batch.column(name)).dictionary_encode())
         cells = [_joined(parts.pop(name)) for name in chosen]
-        numbers, known = _numbered([each.dictionary for each in cells], comm)
+        numbers, known = _numbered([each.dictionary for each in cells], table.workspace.table_bytes, comm)
         nulls = counts(np.array([each.indices.null_count for each in cells], np.int64), comm)
         for column, each in enumerate(cells):
             apart = 0 if null_equals_null else 1
@@ -104,25 +105,36 @@ def _codes(cells: pa.DictionaryArray, numbers: np.ndarray, null: int, apart: int
     return found
 
 
-def _numbered(values: list[pa.Array], comm: MPI.Intracomm) -> tuple[list[np.ndarray], np.ndarray]:
-    """Collective. Return a number for each value of each column, int64, and how many each column has on all ranks."""
+def _numbered(values: list[pa.Array], room_bytes: int, comm: MPI.Intracomm) -> tuple[list[np.ndarray], np.ndarray]:
+    """Collective. Return a number for each value of each column, int64, and how many each column has on all ranks.
+
+    Values travel in as many rounds, by their hashes, as it takes to hold what is under way in `room_bytes`.
+    """
     sizes = [len(each) for each in values]
     everything = pa.concat_arrays(values)
-    owner = (hash_text(everything) % np.uint64(comm.size)).astype(np.int64)
-    order = np.argsort(owner, kind="stable")
-    column = np.repeat(np.arange(len(values), dtype=np.int32), sizes)[order]
-    rows = pa.record_batch([everything.take(pa.array(order)), pa.array(column)], VALUE)
-    to_each = np.bincount(owner, minlength=comm.size)
-    starts = np.cumsum(to_each) - to_each
-    sent = [to_bytes([rows.slice(*run)], VALUE) for run in zip(starts.tolist(), to_each.tolist(), strict=True)]
-    asked = [pa.Table.from_batches(from_bytes(part), VALUE) for part in exchange(sent, comm)]
-    owned = pa.concat_tables(asked).combine_chunks()
-    coded = owned["value"].combine_chunks().dictionary_encode()
-    of_column = np.asarray(owned["column"]).astype(np.int64)
-    kinds, place = np.unique(of_column * len(owned) + np.asarray(coded.indices), return_inverse=True)
-    here = np.bincount(kinds // max(len(owned), 1), minlength=len(values))
-    held = counts(here, comm)
-    first = held[: comm.rank].sum(axis=0) - (np.cumsum(here) - here)
-    numbers = np.empty(len(order), np.int64)
-    numbers[order] = exchange_runs(place + first[of_column], np.array([len(part) for part in asked]), comm)[0]
-    return np.split(numbers, np.cumsum(sizes)[:-1]), held.sum(axis=0)
+    hashes = hash_text(everything)
+    owner = (hashes % np.uint64(comm.size)).astype(np.int32)
+    column = np.repeat(np.arange(len(values), dtype=np.int32), sizes)
+    rounds = max(int(counts(-(-everything.nbytes * SENT_COPIES // room_bytes), comm).max()), 1)
+    turns = (hashes // np.uint64(comm.size) % np.uint64(rounds)).astype(np.int32)
+    numbers, known = np.empty(len(everything), np.int64), np.zeros(len(values), np.int64)
+    for turn in range(rounds):
+        chosen = np.flatnonzero(turns == turn)
+        chosen = chosen[np.argsort(owner[chosen], kind="stable")]
+        rows = pa.record_batch([everything.take(pa.array(chosen)), pa.array(column[chosen])], VALUE)
+        to_each = np.bincount(owner[chosen], minlength=comm.size)
+        starts = np.cumsum(to_each) - to_each
+        sent = [to_bytes([rows.slice(*run)], VALUE) for run in zip(starts.tolist(), to_each.tolist(), strict=True)]
+        del rows  # what is sent need not be held twice
+        asked = [pa.Table.from_batches(from_bytes(part), VALUE) for part in exchange(sent, comm)]
+        del sent
+        owned = pa.concat_tables(asked)
+        of_column = owned["column"].to_numpy().astype(np.int64)
+        alike = owned["value"].combine_chunks().dictionary_encode().indices
+        kinds, place = np.unique(of_column * len(owned) + np.asarray(alike), return_inverse=True)
+        here = np.bincount(kinds // max(len(owned), 1), minlength=len(values))
+        held = counts(here, comm)
+        first = known + held[: comm.rank].sum(axis=0) - (np.cumsum(here) - here)
+        numbers[chosen] = exchange_runs(place + first[of_column], np.array([len(part) for part in asked]), comm)[0]
+        known += held.sum(axis=0)
+    return np.split(numbers, np.cumsum(sizes)[:-1]), known

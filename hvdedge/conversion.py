@@ -6,6 +6,7 @@ text once.
 
 import datetime
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -259,7 +260,10 @@ def _texts(text: pa.Array, plan: Plan, form: FileFormat) -> tuple[pa.Array, np.n
     """Return text with many different values."""
     found, rules = _in_form(text, plan, form)
     trimmed = found if plan.formats else pc.utf8_trim(found, missing.BLANKS)
-    short = np.flatnonzero(_may_be(trimmed, (*plan.spellings, *plan.placeholders)))
+    words = (*plan.spellings, *plan.placeholders)
+    longest = 4 * max(map(len, words), default=-1)  # bytes
+    is_short = pc.fill_null(pc.less_equal(pc.binary_length(trimmed), longest), False)
+    short = np.flatnonzero(np.asarray(is_short) & _may_begin(text, words))
     if len(short):
         encoded = text.take(pa.array(short)).dictionary_encode()
         is_missing = plan.find_missing(encoded.dictionary).is_null().to_numpy(zero_copy_only=False)
@@ -276,22 +280,18 @@ def _texts(text: pa.Array, plan: Plan, form: FileFormat) -> tuple[pa.Array, np.n
     return found, rules
 
 
-def _may_be(texts: pa.Array, words: Sequence[str]) -> np.ndarray:
-    """Return which texts may be one of some words, in whatever case, by their length and first byte: bool (rows,)."""
+def _may_begin(texts: pa.Array, words: Sequence[str]) -> np.ndarray:
+    """Return which texts may be one of some words, whatever their case, blanks and composition, by their first byte."""
     begins = np.zeros(256, bool)
-    begins[: ord(" ") + 1] = begins[128:] = True  # blanks that were left, letters of several bytes
+    begins[: ord(" ") + 1] = begins[128:] = True  # blanks, letters of several bytes
     for word in words:
-        begins[[each.encode()[0] for each in (word[:1].lower(), word[:1].upper()) if each]] = True
-    if not len(texts):
-        return np.zeros(0, bool)
-    longest = 4 * max(map(len, words), default=-1)  # bytes
+        first = unicodedata.normalize("NFD", word.strip(missing.BLANKS))[:1]
+        begins[[case.encode()[0] for case in (first.lower(), first.upper()) if case]] = True
+    if not len(texts) or texts.buffers()[2] is None or not texts.buffers()[2].size:
+        return np.ones(len(texts), bool)
     offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    lengths = np.diff(offsets)
-    found = lengths <= longest
-    if texts.buffers()[2] is not None and texts.buffers()[2].size:
-        data = np.frombuffer(texts.buffers()[2], np.uint8)
-        found &= (lengths == 0) | begins[data[np.minimum(offsets[:-1], len(data) - 1)]]
-    return found & texts.is_valid().to_numpy(zero_copy_only=False) if texts.null_count else found
+    data = np.frombuffer(texts.buffers()[2], np.uint8)
+    return (offsets[1:] == offsets[:-1]) | begins[data[np.minimum(offsets[:-1], len(data) - 1)]]
 
 
 def _in_form(text: pa.Array, plan: Plan, form: FileFormat) -> tuple[pa.Array, np.ndarray]:

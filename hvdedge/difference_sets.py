@@ -177,11 +177,21 @@ class Groups:
             same &= self._codes[column][self.one] == self._codes[column][self.other]
         return same
 
+    @property
+    def rows_alike(self) -> int:
+        """How many rows are alike with another one."""
+        return len(self.one) + int(np.count_nonzero(self._starts))
+
+    @property
+    def _starts(self) -> np.ndarray:
+        """Which of the pairs are the first of their group."""
+        return np.concatenate([np.ones(min(len(self.one), 1), bool), self.one[1:] != self.other[:-1]])
+
     def removals(self, column: int) -> int:
         """Return how many rows would have to go for `column` to follow from these: the fewest possible."""
         if not len(self.one):
             return 0
-        starts = np.concatenate([[True], self.one[1:] != self.other[:-1]])
+        starts = self._starts
         group = np.cumsum(starts)
         rows = np.concatenate([self.one[starts], self.other])
         key = np.concatenate([group[starts], group]) << 32 | self._codes[column][rows]

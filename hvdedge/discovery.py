@@ -7,7 +7,7 @@
 
 What is left then is right and complete: each was held against the rows, and a dependency that is missing would have
 to hit all difference sets seen without containing one that was found. So it goes size by size of the left-hand side; a
-search that is stopped tells up to which size it is complete, and what it tells holds in any case.
+search that is stopped tells all that was proved by then, which holds and is minimal, and to which size it is complete.
 
 Source: Papenbrock and Naumann 2016, A hybrid approach to functional dependency discovery (HyFD: evidence from samples
 and validation in turn); Birnick et al. 2020, Hitting set enumeration with partial information for unique column
@@ -111,12 +111,15 @@ def _find(coded: Coded, rights: list[int], maximal: int, seconds: float, comm: M
                     seen, pool = unique(np.concatenate([seen, pool])), pool[:0]
                     continue
                 found.validated += len(open_ones)
-                broken, valid = _against(coded, open_ones, clock, comm)
+                broken, valid, is_over = _against(coded, open_ones, clock, comm)
+                found.rounds += 1
+                holds |= valid
+                if is_over:
+                    raise Stopped
             except Stopped:
-                found.complete = size - 1
+                found.complete = size - 1  # what holds has a critical pair for each of its columns: it is minimal
+                found.sets = sorted({*found.sets, *((tuple(bits(columns)), right) for columns, right in holds)})
                 return found
-            found.rounds += 1
-            holds |= valid
             if not len(broken):
                 break
             seen = difference_sets.shared(np.concatenate([seen, broken]), comm)
@@ -163,12 +166,9 @@ def _candidates(
 
 def _against(
     coded: Coded, candidates: list[Candidate], clock: Clock, comm: MPI.Intracomm
-) -> tuple[np.ndarray, set[Candidate]]:
-    """Collective. Return difference sets that speak against candidates, and the candidates that hold.
-
-    Raises:
-        Stopped: on all ranks, where the time is over on one.
-    """
+) -> tuple[np.ndarray, set[Candidate], bool]:
+    """Collective. Return difference sets that speak against candidates, the candidates that hold, and whether the time
+    was over on a rank, so that not all were looked at."""
     rights: dict[int, list[int]] = {}
     for columns, right in candidates:
         rights.setdefault(columns, []).append(right)
@@ -188,7 +188,5 @@ def _against(
             else:
                 valid.append((columns, right))
     comm.Allreduce(MPI.IN_PLACE, told, op=MPI.MAX)
-    if told[0]:
-        raise Stopped
     holds = {(columns, right) for part in allgather_json(valid, comm) for columns, right in part}
-    return difference_sets.shared(np.concatenate(broken), comm), holds
+    return difference_sets.shared(np.concatenate(broken), comm), holds, bool(told[0])

@@ -35,6 +35,7 @@ Inclusion = tuple[Columns, Columns]
 Places = Mapping[str, tuple[str, Table, str]]
 HELD_COPIES = 4  # of a value at once
 MOST_PASSES = 1 << 12
+LARGE = 16  # values that fill the room
 MOST_CANDIDATES = 1 << 20
 VALUES = pa.schema([("value", pa.string()), ("column", pa.int32())])
 
@@ -170,10 +171,10 @@ def _held(
     where: Places, groups: list[Columns], turn: int, passes: int, comm: MPI.Intracomm
 ) -> list[list[pa.Array]] | None:
     """Return the values of this rank's rows in a pass, by column list; None where they are too many to be held."""
-    tables, mask_bytes = _by_table(where, groups), 8 * (len(groups) // 64)
+    tables, mask_bytes = _by_table(where, groups), 8 * -(-len(groups) // 64)
     room_bytes = max((table.workspace.table_bytes for table, _ in tables), default=0) // HELD_COPIES
     held: list[list[pa.Array]] = [[pa.array([], pa.string())] for _ in groups]
-    held_bytes = 0
+    held_bytes, most_bytes = 0, room_bytes
     for table, chosen in tables:
         for batch in table.select(list(dict.fromkeys(name for group in chosen.values() for name in group))).batches():
             for number, group in chosen.items():
@@ -181,10 +182,13 @@ def _held(
                 due = values if passes == 1 else values.filter(_is_due(hash_text(values), turn, passes, comm))
                 held[number].append(due)
                 held_bytes += due.nbytes + mask_bytes * len(due)
-            if held_bytes > room_bytes:
+            if held_bytes > most_bytes:
                 held = [[pa.chunked_array(parts).unique()] for parts in held]
                 held_bytes = sum(part.nbytes + mask_bytes * len(part) for [part] in held)
-                if 2 * held_bytes > room_bytes and passes < MOST_PASSES:
+                most_bytes = max(room_bytes, 2 * held_bytes)
+                lengths = np.concatenate([pc.binary_length(part).to_numpy() for [part] in held])
+                parted = int(lengths[lengths < room_bytes / LARGE].sum()) + (4 + mask_bytes) * len(lengths)
+                if 2 * parted > room_bytes and passes < MOST_PASSES:  # more passes do not part a large value
                     return None
     return held
 

@@ -113,7 +113,9 @@ def _parse(kind: str, name: str) -> Method:
         assert argument.annotation is not None and default is not None, f"{kind}/{name}.py: {argument.arg}"
         written = ast.unparse(argument.annotation)
         found[argument.arg] = Option(eval(written, {"__builtins__": {}}, _TYPES), written, ast.literal_eval(default))  # noqa: S307
-    return Method(kind, name, summary, found, _examples(tree))
+    examples = _examples(tree)
+    assert examples or kind not in ("features", "models"), f"{kind}/{name}.py: EXAMPLES"
+    return Method(kind, name, summary, found, examples)
 
 
 def _examples(tree: ast.Module) -> tuple[str, ...]:

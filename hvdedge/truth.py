@@ -77,6 +77,8 @@ class Same:
         where: the option that names it, for errors.
         ids: this rank's ids, text; None where the table has none.
         files: a number for the file of each of this rank's rows.
+    Attributes:
+        unnamed: records of the table that a list of clusters does not name.
     Raises:
         RankError: of an InputError, where it cannot be read or names hardly any record of the table.
     """
@@ -119,6 +121,8 @@ class Same:
                 f"{path}: received {len(there)} rows of which {len(there) - int(there.sum())} name no record of the "
                 f"table, allowed: ids of {where.rpartition('.')[0]}.id; give the truth of this table"
             )
+        named = len(np.unique(self._one[self._one >= 0]))
+        self.unnamed = 0 if self.are_pairs else total - named
         self._verdict = known.column(2) if known.num_columns > 2 else None
         if not self.are_pairs:  # who is alone in a cluster is in no pair
             there &= np.bincount(self._other)[self._other] > 1
@@ -151,8 +155,9 @@ class Same:
         inside = other[1:] == other[:-1]
         return one[:-1][inside], one[1:][inside], np.ones(int(inside.sum()), bool)
 
-    def judge(self, first: np.ndarray, comm: MPI.Intracomm) -> dict[str, float]:
-        """Collective. Return precision, recall and f1 over all pairs of records that are in one cluster.
+    def judge(self, first: np.ndarray, comm: MPI.Intracomm) -> dict[str, float | None]:
+        """Collective. Return precision, recall and f1 over all pairs of records that are in one cluster; None where the
+        truth names no such pair.
 
         Args:
             first: for each of this rank's rows the first row of its cluster.
@@ -178,7 +183,9 @@ class Same:
             sizes = np.unique(labels[(labels >= 0).all(axis=1)], axis=0, return_counts=True)[1]
             return int((sizes * (sizes - 1) // 2).sum())
 
-        return rates(pairs_in(both), pairs_in(both[:, 1:]), pairs_in(both[:, :1]))
+        wanted = pairs_in(both[:, :1])
+        found_rates: dict[str, float | None] = {**rates(pairs_in(both), pairs_in(both[:, 1:]), wanted)}
+        return found_rates if wanted else dict.fromkeys(found_rates)
 
 
 def _closed(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

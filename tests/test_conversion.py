@@ -160,3 +160,39 @@ def test_a_slice_and_a_batch_without_rows_are_columns_too(name):
     part, _ = convert(cells.slice(2, 5), plan(name), 0)
     assert part.to_pylist() == whole.to_pylist()[2:7]
     assert pc.all(pc.is_null(whole.slice(6))).as_py()
+
+
+WORDS = (
+    " invalid data",
+    "\u00a0unknown",
+    "\u212aELVIN",
+    "fehlt",
+    "e\u0301tat",
+    "\u00c9TAT",
+    "-",
+    "",
+    "\ufeffnone",
+    "x y",
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", " ", "\u00a0", "\u200b", "\t"]),
+            st.sampled_from(WORDS + missing.SPELLINGS + ("apple",)),
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    st.sets(st.sampled_from(WORDS), max_size=3),
+    st.booleans(),
+)
+def test_missing_words_are_found_though_only_texts_that_begin_like_one_are_looked_at(cells, placeholders, formats):
+    cells = [blank + (word.upper() if number % 2 else word) for number, (blank, word) in enumerate(cells)]
+    column = plan("text", placeholders=tuple(sorted(placeholders)), formats=formats)
+    found = converted(cells, column)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversion, "_may_begin", lambda texts, words: np.ones(len(texts), bool))
+        assert converted(cells, column) == found

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 from collections import Counter
+from fractions import Fraction
 from itertools import combinations, permutations
 
 import numpy as np
@@ -42,7 +43,9 @@ def minimal_lefts(rows, right: int, error: float) -> list[tuple[int, ...]]:
             groups: dict[tuple, Counter] = {}
             for row in rows:
                 groups.setdefault(tuple(row[column] for column in left), Counter())[row[right]] += 1
-            if len(rows) - sum(max(group.values()) for group in groups.values()) <= int(error * len(rows)):
+            if len(rows) - sum(max(group.values()) for group in groups.values()) <= int(
+                Fraction(repr(error)) * len(rows)
+            ):
                 found.append(left)
     return found
 
@@ -145,6 +148,16 @@ def test_values_that_do_not_fit_are_looked_at_in_passes(comm, workspace, monkeyp
     assert most >= 4 and passes[-most:] == [(turn, most) for turn in range(most)]
 
 
+def test_a_value_that_fills_the_memory_is_held_all_the_same(comm, workspace, monkeypatch):
+    monkeypatch.setattr(type(workspace), "table_bytes", property(lambda self: 20_000))
+    texts = ["x" * 50_000, *(f"{row:06d}" for row in range(2000))]
+    table = table_of(workspace, 100, a=texts, b=texts[:1] * 2001)
+    passes, look = [], inclusions._owned
+    monkeypatch.setattr(inclusions, "_owned", lambda *asked: passes.append(asked[3]) or look(*asked))
+    assert inclusions.find(inclusions.places({"": table}, "tables"), comm) == ([(("b",), ("a",))], 1)
+    assert 4 <= passes[-1] <= 64
+
+
 def test_a_key_that_another_column_uses_is_listed_as_one(comm, workspace):
     table = table_of(workspace, id=[1, 2, 3, 4], parent=[None, 1, 1, 3], age=[5, 5, 5, 5])
     found = inclusion_dependencies.profile(table, comm)
@@ -173,6 +186,28 @@ def test_empty_cells_are_equal_or_not_as_asked(comm, workspace):
     assert unique_columns.profile(table, comm, null_equals_null=False)["unique_columns"] == [["a"], ["b"]]
 
 
+@pytest.mark.parametrize(("error", "gone"), [(0.29, 29), (0.57, 57), (0.0, 0), (0.1, 10)])
+def test_the_rows_that_may_go_are_counted_as_written(error, gone, comm, workspace):
+    right = ["x"] * (100 - gone) + [f"y{row}" for row in range(gone)]
+    table = table_of(workspace, left=["a"] * 100, right=right)
+    found = functional_dependencies.profile(table, comm, error=error)["functional_dependencies"]
+    assert [[], "right"] in found
+    found = functional_dependencies.profile(table, comm, error=max(error - 0.005, 0.0))["functional_dependencies"]
+    assert ([[], "right"] in found) == (not gone)
+
+
+def test_what_nearly_holds_is_told_though_the_time_is_over(comm, workspace, monkeypatch):
+    draw = np.random.default_rng(0)
+    table = table_of(workspace, **{f"c{number}": draw.integers(0, 30, 200).tolist() for number in range(8)})
+    whole = functional_dependencies.profile(table, comm, error=0.3)["functional_dependencies"]
+    asked = iter(range(10**9))
+    monkeypatch.setattr(discovery.Clock, "is_over", lambda self: next(asked) > 25)  # 9 sets of up to one column
+    found = functional_dependencies.profile(table, comm, error=0.3)
+    assert found["complete"] == {"functional_dependencies": 1}
+    assert 0 < len(found["functional_dependencies"]) < len(whole)
+    assert all(one in whole for one in found["functional_dependencies"])
+
+
 @pytest.mark.parametrize("sampled", [False, True])
 def test_what_is_told_when_the_time_is_over_is_right_and_complete_up_to_a_size(sampled, comm, workspace, monkeypatch):
     if sampled:
@@ -188,7 +223,10 @@ def test_what_is_told_when_the_time_is_over_is_right_and_complete_up_to_a_size(s
     found = functional_dependencies.profile(table, comm, time_limit=1)
     complete = found["complete"]["functional_dependencies"]
     assert 0 < complete < max(sizes)
-    assert found["functional_dependencies"] == [one for one in whole if len(one[0]) <= complete]
+    assert all(one in found["functional_dependencies"] for one in whole if len(one[0]) <= complete)
+    assert all(one in whole for one in found["functional_dependencies"])
+    proved = [one for one in found["functional_dependencies"] if len(one[0]) > complete]
+    assert bool(proved) == sampled  # with all pairs at hand, nothing is held against the rows
     assert [event["what"] for event in workspace.events] == ["narrowed"]
 
 
@@ -242,8 +280,18 @@ def test_the_dependencies_that_tell_most_come_first(comm, workspace):
     town = [f"t{row % 3}" for row in range(90)]
     columns = {"id": list(range(90)), "town": town, "state": [name[1] for name in town]}
     found = functional_dependencies.profile(table_of(workspace, **columns), comm)["best_functional_dependencies"]
-    assert found[0] == {"left": ["town"], "right": "state", "redundant": 87 / 90}
+    assert found[0] == {"left": ["town"], "right": "state", "redundant": 87 / 90, "covered": 1.0}
     assert all("id" not in one["left"] for one in found)
+
+
+def test_what_is_covered_are_the_rows_that_are_alike(comm, workspace):
+    zips = ["a", "a", "a", "b", "b", *"cdefg"]
+    table = table_of(workspace, zip=zips, city=[each.upper() for each in zips])
+    found = functional_dependencies.profile(table, comm)["best_functional_dependencies"]
+    assert {(one["right"], one["redundant"], one["covered"]) for one in found} == {
+        ("city", 0.3, 0.5),
+        ("zip", 0.3, 0.5),
+    }
 
 
 def test_what_tells_most_is_left_out_if_not_wanted_or_out_of_time(comm, workspace, monkeypatch):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import OSA
 from small_tables import changes, rows_of, table_of, write_csv
 
-from hvdedge import blocking, comparison, fellegi_sunter, fields, linkage
+from hvdedge import blocking, comparison, fellegi_sunter, fields, hashes, linkage
 from hvdedge.cleaning import duplicates, errors
 from hvdedge.errors import InputError
 from hvdedge.hashes import hash_text
@@ -286,6 +286,24 @@ def test_a_truth_of_pairs_judges_like_one_of_clusters(comm, workspace, tmp_path)
         assert (found["precision"], found["recall"]) == (1 / 4, 1 / 2)
 
 
+def test_a_truth_that_does_not_name_all_records_is_told(comm, workspace, tmp_path):
+    table = table_of(workspace, id=[*"abcdef"], x=[0, 0, 0, 50, 50, 99])
+    some = write_csv(tmp_path / "some.csv", "id,cluster", [("a", 1), ("b", 1), ("f", 2)])
+    duplicates.clean(table, comm, id="id", threshold=0.95, truth=some)
+    found = workspace.metrics["duplicates"]  # found: ab ac bc de; true: ab
+    assert (found["precision"], found["recall"]) == (1 / 4, 1.0)
+    assert [event["what"] for event in workspace.events] == ["truth_incomplete"]
+    assert workspace.events[0]["action"].endswith("does not name 3 of 6 records, which are taken to be like no other")
+
+
+def test_a_truth_without_two_that_are_the_same_judges_nothing(comm, workspace, tmp_path):
+    table = table_of(workspace, id=[*"abcdef"], x=[0, 0, 0, 50, 50, 99])
+    alone = write_csv(tmp_path / "alone.csv", "id,cluster", [("a", 1)])
+    duplicates.clean(table, comm, id="id", threshold=0.95, truth=alone)
+    found = workspace.metrics["duplicates"]
+    assert (found["precision"], found["recall"], found["f1"]) == (None, None, None)
+
+
 def test_in_a_link_ids_may_be_alike_in_both_files(comm, workspace, tmp_path):
     names = ["anna berg", "otto thal", "maria weiss", "karl schwarz"]
     one = pa.table({"id": [1, 2, 3, 4], "name": names, "size": [1, 20, 300, 4000]})
@@ -426,6 +444,18 @@ def test_frequencies_and_hashes_are_those_of_python(comm):
     assert hashes[2] == 0
     assert frequencies(hashes, comm)[0].tolist() == [texts.count(text) for text in texts]
     assert hash_text(pa.array(texts).slice(3, 2)).tolist() == hashes[3:5].tolist()
+
+
+def test_a_hash_hangs_on_no_cut_of_the_texts(monkeypatch):
+    draw = np.random.default_rng(0)
+    texts = ["".join(draw.choice(list("ab\u00e9\u20ac"), size)) for size in draw.integers(0, 30, 200)]
+    column = pa.array(["", *texts, None, "z" * 9000, ""], pa.string())
+    whole = hash_text(column)
+    for size in (1, 7, 64, 4096):
+        monkeypatch.setattr(hashes, "PIECE_BYTES", size)
+        assert (hash_text(column) == whole).all()
+        assert (hash_text(column[3:]) == whole[3:]).all()
+    assert len({*whole.tolist()}) == len({*column.to_pylist()})
 
 
 def test_hashes_deal_texts_evenly_over_any_number_of_ranks():

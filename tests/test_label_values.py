@@ -77,8 +77,14 @@ def test_a_label_that_is_another_in_most_rows_is_no_class(comm, workspace):
     rows = {"n": [*range(60)], "_split": pa.array([0] * 60, pa.uint8())}
     few = table_of(workspace, label=[f"order {n // 2}" for n in range(60)], **rows)
     assert len(fit(few, "label", "auto", comm).facts["classes"]) == 30
+    odd = table_of(
+        workspace, label=[f"order {(n + 1) // 2}" for n in range(59)], **{k: v[:59] for k, v in rows.items()}
+    )
+    assert len(fit(odd, "label", "auto", comm).facts["classes"]) == 30  # more than half as many as there are rows
     each = table_of(workspace, label=[f"order {n}" for n in range(60)], **rows)
-    with pytest.raises(InputError, match="received 'label' with 60 different labels in 60 rows, allowed: a column in"):
+    with pytest.raises(
+        InputError, match="received 'label' with 60 different labels in 60 rows, 60 of them once, allowed: a"
+    ):
         fit(each, "label", "auto", comm)
 
 

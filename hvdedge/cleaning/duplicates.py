@@ -123,6 +123,10 @@ def clean(
     table.workspace.metrics["duplicates"] = metrics
     if true is not None:
         metrics |= true.judge(first, comm)
+        if true.unnamed:
+            of = f"{true.unnamed} of {_sum(np.ones(table.num_rows, bool), comm)} records"
+            action = f"{truth} does not name {of}, which are taken to be like no other"
+            table.workspace.events.append({"what": "truth_incomplete", "action": action})
     del blocking
     return merge_rows(table, [name for name in table.columns if name != id], first, keep, newest, merge, comm)
 

@@ -42,8 +42,8 @@ def profile(
     Returns:
         The same on every rank: functional_dependencies, a list of [[names on the left], name on the right]; those that
         tell most as best_functional_dependencies, {left, right, redundant: the share of the rows whose right-hand cell
-        could be left out, as another row tells it}; complete: true, or the size of the left-hand side up to which none
-        is missing.
+        could be left out, as another row tells it, covered: that of the rows that are alike on the left}; complete:
+        true, or the size of the left-hand side up to which none is missing.
     """
     coded = encode(table, comm, null_equals_null=null_equals_null)
     if error:
@@ -62,8 +62,13 @@ def profile(
     return {
         "functional_dependencies": [[[names[column] for column in left], names[right]] for left, right in found.sets],
         "best_functional_dependencies": [
-            {"left": [names[column] for column in left], "right": names[right], "redundant": redundant}
-            for redundant, left, right in _best(coded, found, top, SCORING_TIME * time_limit, comm)
+            {
+                "left": [names[column] for column in left],
+                "right": names[right],
+                "redundant": redundant,
+                "covered": covered,
+            }
+            for redundant, covered, left, right in _best(coded, found, top, SCORING_TIME * time_limit, comm)
         ],
         "complete": {"functional_dependencies": found.complete},
     }
@@ -71,8 +76,9 @@ def profile(
 
 def _best(
     coded: Coded, found: Found, top: int, seconds: float, comm: MPI.Intracomm
-) -> list[tuple[float, tuple[int, ...], int]]:
-    """Collective. Return the dependencies by which most cells follow from another row's: the share, left, right.
+) -> list[tuple[float, float, tuple[int, ...], int]]:
+    """Collective. Return the dependencies by which most cells follow from another row's: the share of these cells,
+    that of the rows that are alike on the left, left, right.
 
     Those that are not looked at when `seconds` are over, 0 for never, are left out.
     """
@@ -82,7 +88,10 @@ def _best(
         rights.setdefault(left, []).append(right)
     clock = discovery.Clock(seconds)
     mine = itertools.takewhile(lambda left: not clock.is_over(), [*rights][comm.rank :: comm.size])
-    told = [(list(left), len(Groups(coded, list(left)).one)) for left in mine]
-    scored = [(count, tuple(left)) for part in allgather_json(told, comm) for left, count in part]
-    best = sorted((-count, left, right) for count, left in scored for right in rights[left] if count)
-    return [(-count / coded.rows, left, right) for count, left, right in best[:top]]
+    told = []
+    for left in mine:
+        groups = Groups(coded, list(left))
+        told.append((list(left), len(groups.one), groups.rows_alike))
+    scored = [(count, alike, tuple(left)) for part in allgather_json(told, comm) for left, count, alike in part]
+    best = sorted((-count, left, right, alike) for count, alike, left in scored for right in rights[left] if count)
+    return [(-count / coded.rows, alike / coded.rows, left, right) for count, left, right, alike in best[:top]]

@@ -10,7 +10,8 @@ COLUMNS = (
     Column("kind", is_key=True),
     Column("left", "columns"),
     Column("right", "determine"),
-    Column("share", "", "percent"),
+    Column("redundant", "", "percent"),
+    Column("covered", "", "percent"),
 )
 SHOWN = 10  # of each kind
 
@@ -22,7 +23,8 @@ def tabulate(records: Sequence[Run]) -> ReportTable:
         "Dependencies",
         COLUMNS,
         _rows,
-        note="Share: of the rows whose right-hand cell another row tells. All dependencies are in data_profile.json.",
+        note="Redundant: the rows whose right-hand cell could be left out, as another row tells it; covered: those that "
+        "share their left-hand cells with another. All dependencies are in data_profile.json.",
         empty="No dependencies were looked for.",
     )
 
@@ -30,10 +32,11 @@ def tabulate(records: Sequence[Run]) -> ReportTable:
 def _rows(run: Run) -> Iterator[tuple]:
     found = mapping(run.metric("profile", "dependencies"))
     for one in rows(found.get("best_functional_dependencies"))[:SHOWN]:
-        yield "functional dependency", _named(one.get("left")), one.get("right"), number(one.get("redundant"))
+        shares = number(one.get("redundant")), number(one.get("covered"))
+        yield "functional dependency", _named(one.get("left")), one.get("right"), *shares
     unique = found.get("unique_columns")
     for names in unique[:SHOWN] if isinstance(unique, list) else ():
-        yield "unique", _named(names), None, None
+        yield "unique", _named(names) if names else "(at most one row)", None, None, None
 
 
 def _named(names: object) -> str:
