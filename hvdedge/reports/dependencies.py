@@ -23,8 +23,8 @@ def tabulate(records: Sequence[Run]) -> ReportTable:
         "Dependencies",
         COLUMNS,
         _rows,
-        note="Redundant: the rows whose right-hand cell could be left out, as another row tells it; covered: those that "
-        "share their left-hand cells with another. All dependencies are in data_profile.json.",
+        note="Redundant: the rows whose right-hand cell could be left out, as another row tells it; covered: those "
+        "that share their left-hand cells with another. All dependencies are in data_profile.json.",
         empty="No dependencies were looked for.",
     )
 
