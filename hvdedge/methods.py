@@ -33,7 +33,17 @@ FUNCTIONS = {
 _TYPES = {
     **{
         name: getattr(options, name)
-        for name in ("Count", "Natural", "Positive", "NonNegative", "Share", "Fraction", "Between", "Portion")
+        for name in (
+            "Count",
+            "Natural",
+            "Positive",
+            "NonNegative",
+            "Share",
+            "Fraction",
+            "Between",
+            "Portion",
+            "Scaling",
+        )
     },
     **{"Path": options.Path, "Literal": Literal, "bool": bool, "int": int, "float": float, "str": str, "tuple": tuple},
 }

@@ -33,6 +33,9 @@ Between = Annotated[float, Meta(gt=0, lt=1)]
 Portion = Annotated[float, Meta(gt=0, le=1)]
 """A part of a whole that may be all of it and is not nothing."""
 
+Scaling = Literal["linear", "sqrt", "none"]
+"""How a learning rate grows with the number of ranks."""
+
 Path = Annotated[str, Meta(description="path")]
 """A file or folder: looked up beside the TOML, then under $HVDEDGE_DATA; `{run}/...` is in the run's folder.
 In a `tuple[Path, ...]`, a pattern stands for all files that it matches."""

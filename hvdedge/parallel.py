@@ -57,6 +57,21 @@ class MeteredComm(MPI.Intracomm):
             super().Recv(buf, source, tag, status)
         self.traffic.bytes_received += status.Get_count(MPI.BYTE)
 
+    def Sendrecv(
+        self,
+        sendbuf: Any,
+        dest: int,
+        sendtag: int = 0,
+        recvbuf: Any = None,
+        source: int = MPI.ANY_SOURCE,
+        recvtag: int = MPI.ANY_TAG,
+        status: MPI.Status | None = None,
+    ) -> None:
+        self.traffic.bytes_sent += _size_bytes(sendbuf)
+        with self._waiting():
+            super().Sendrecv(sendbuf, dest, sendtag, recvbuf, source, recvtag, status)
+        self.traffic.bytes_received += _size_bytes(recvbuf)
+
     def Bcast(self, buf: Any, root: int = 0) -> None:
         self.count_bcast(_size_bytes(buf), root)
         with self._waiting():

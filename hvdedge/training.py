@@ -37,6 +37,7 @@ from hvdedge.parallel import MeteredComm, allgather_rows, block
 from hvdedge.tensors import FeatureReader
 
 SEED_STATE = "seed_generator_state"
+KEPT = "strategy/"  # before the names of what a strategy keeps, in a checkpoint
 
 
 @dataclasses.dataclass
@@ -136,6 +137,7 @@ class TrainingTask:
         epochs, learning_rate: as the pipeline has them; the rate is that of one rank.
         steps_per_epoch, global_batch_size: the same on every rank.
         history: filled in as the strategy counts its steps and ends its epochs.
+        kept: what the strategy itself needs to go on, alike on every rank; it is part of a checkpoint.
     """
 
     def __init__(
@@ -161,6 +163,7 @@ class TrainingTask:
         self.shard = Shard(reader, self.global_batch_size, block(self.global_batch_size, comm.size, comm.rank), seed)
         self.steps_per_epoch = self.shard.lines
         self.history = History()
+        self.kept: dict[str, np.ndarray] = {}
         self._reader = reader
         self._validation = reader.read("validation", block(reader.rows("validation"), comm.size, comm.rank))
         self._settings = settings
@@ -277,6 +280,7 @@ class TrainingTask:
             f"optimizer/{number}": np.asarray(variable) for number, variable in enumerate(self.optimizer.variables)
         }
         arrays |= {f"best/{number}": value for number, value in enumerate(self._best)}
+        arrays |= {f"{KEPT}{name}": value for name, value in self.kept.items()}
         states = self._seed_states()
         if states:
             arrays["seeds"] = allgather_rows(np.stack([np.asarray(state) for state in states])[None], comm)
@@ -303,6 +307,7 @@ class TrainingTask:
             for number in range(len(self.model.variables))
             if f"best/{number}" in found.arrays
         ]
+        self.kept = {name.removeprefix(KEPT): value for name, value in found.arrays.items() if name.startswith(KEPT)}
         if found.facts["world_size"] == comm.size:
             for state, value in zip(
                 self._seed_states(), found.arrays.get("seeds", [[]] * comm.size)[comm.rank], strict=True

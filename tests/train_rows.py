@@ -13,9 +13,8 @@ import numpy as np
 import tensorflow as tf
 from mpi4py import MPI
 
-from hvdedge import training
+from hvdedge import methods, training
 from hvdedge.parallel import MeteredComm, allgather_json
-from hvdedge.strategies import ring_allreduce
 
 SETTINGS = {
     **{"epochs": 3, "batch_size": 32, "learning_rate": 0.1, "optimizer": "sgd", "momentum": 0.9},
@@ -63,7 +62,8 @@ def main():
 def _train(given, comm):
     sent = comm.traffic.bytes_sent
     reader = Rows(given.pop("rows", 203), given.pop("validation", 50))
-    strategy = {name: given.pop(name) for name in ("scaling", "warmup_epochs") if name in given}
+    strategy = methods.find("strategies", given.pop("strategy", "ring_allreduce"), "train.strategy")
+    options = {name: given.pop(name) for name in strategy.options if name in given}
     events, rates = [], []
     folder = pathlib.Path(given.pop("folder"))
     model = network(given.pop("dropout", 0.0))
@@ -79,7 +79,7 @@ def _train(given, comm):
         tell=lambda **told: rates.append(float(model_rate(task))),
         note=lambda **event: events.append(event),
     )
-    history = ring_allreduce.train(task, comm, **strategy)
+    history = strategy.load()(task, comm, **options)
     weights = b"".join(np.asarray(variable).tobytes() for variable in model.trainable_variables)
     flat = np.concatenate([np.asarray(variable).ravel() for variable in model.trainable_variables])
     told = {"curves": history.curves, "steps": history.steps, "events": events, "rates": rates, "flat": flat.tolist()}

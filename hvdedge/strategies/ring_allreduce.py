@@ -2,22 +2,18 @@
 
 With b rows a rank on n ranks a step is one of gradient descent on the mean of n * b rows. Rows carry weights that add
 up to 1 over all ranks, so uneven shards do not bias the mean, and a rank without rows adds zero. The learning rate
-grows with the global batch, linearly or by the square root, step by step through the first epochs:
+grows with the global batch.
 
-    rate(step) = base * (1 + (scale - 1) * min(1, step / warm-up steps)),   scale = n, sqrt(n) or 1
-
-Source: Patarasuk and Yuan 2009, Bandwidth optimal all-reduce algorithms; Sergeev and Del Balso 2018, Horovod; Goyal et
-al. 2017, Accurate, large minibatch SGD (linear scaling, gradual warm-up); Krizhevsky 2014 (square root).
+Source: Patarasuk and Yuan 2009, Bandwidth optimal all-reduce algorithms; Sergeev and Del Balso 2018, Horovod.
 """
 
-import math
 from collections.abc import Callable
-from typing import Literal
 
 import horovod.tensorflow as hvd
 import tensorflow as tf
 
-from hvdedge.options import NonNegative
+from hvdedge import learning_rate
+from hvdedge.options import NonNegative, Scaling
 from hvdedge.parallel import MeteredComm, ring_bytes
 from hvdedge.training import History, TrainingTask
 
@@ -26,7 +22,7 @@ def train(
     task: TrainingTask,
     comm: MeteredComm,
     *,
-    scaling: Literal["linear", "sqrt", "none"] = "linear",
+    scaling: Scaling = "linear",
     warmup_epochs: NonNegative = 5.0,
 ) -> History:
     """Collective. Train with Horovod's ring all-reduce of all gradients in each step.
@@ -36,7 +32,6 @@ def train(
         warmup_epochs: through how many epochs it grows from one rank's rate; 0 begins with the full rate.
     """
     hvd.init(comm=comm)
-    scale = {"linear": comm.size, "sqrt": math.sqrt(comm.size), "none": 1.0}[scaling]
     variables = task.variables()
     sent_bytes = ring_bytes(_size_bytes(variables), comm.size)
     first = task.resume(comm)
@@ -46,8 +41,7 @@ def train(
     step = _compiled(task)
     for epoch in range(first, task.epochs):
         for batch in task.batches(epoch):
-            done = min(1.0, task.epochs_done / warmup_epochs) if warmup_epochs else 1.0
-            task.optimizer.learning_rate.assign(task.learning_rate * (1 + (scale - 1) * done))
+            learning_rate.grow(task, comm.size, scaling, warmup_epochs)
             loss, score, idle_seconds = step(batch.x, batch.y, batch.weights)
             comm.traffic.bytes_sent += sent_bytes
             comm.traffic.bytes_received += sent_bytes

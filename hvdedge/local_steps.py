@@ -1,0 +1,70 @@
+"""Steps that a rank takes by itself, on its own rows, and its weights as one vector to be exchanged now and then."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from mpi4py import MPI
+
+from hvdedge.parallel import MeteredComm
+from hvdedge.training import Batch, TrainingTask
+
+
+class LocalSteps:
+    """Gradients of the weighted mean over this rank's rows, and what the optimizer makes of them."""
+
+    def __init__(self, task: TrainingTask):
+        self._task = task
+        self._variables = task.variables()
+        self._grads: list[tf.Tensor] = []
+        self._weight = 0.0
+
+    def look(self, batch: Batch) -> tuple[float, float]:
+        """Compute the gradient of a batch at the weights as they are; return its weighted sums of loss and score."""
+        self._weight = float(batch.weights.sum())
+        loss, score, self._grads = self._gradient(batch.x, batch.y, batch.weights)
+        return float(loss), float(score)
+
+    def go(self) -> float:
+        """Take the step of that gradient; return the weight of its rows. Without rows there is no step."""
+        if self._weight:
+            self._apply(self._grads, tf.constant(1 / self._weight, tf.float32))
+        return self._weight
+
+    @tf.function(reduce_retracing=True)
+    def _gradient(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list]:
+        with tf.GradientTape() as tape:
+            losses, scores = self._task.losses(x, y, training=True)
+            loss = tf.reduce_sum(losses * weights)
+        return loss, tf.reduce_sum(scores * weights), tape.gradient(loss, self._variables)
+
+    @tf.function
+    def _apply(self, grads: list[tf.Tensor], scale: tf.Tensor) -> None:
+        self._task.optimizer.apply([grad * scale for grad in grads], self._task.model.trainable_variables)
+
+
+def flat(variables: Sequence[tf.Variable]) -> np.ndarray:
+    """Return the values of variables one after the other: float32 (numbers,)."""
+    return np.concatenate([variable.numpy().ravel() for variable in variables], dtype=np.float32)
+
+
+def assign(variables: Sequence[tf.Variable], values: np.ndarray) -> None:
+    """Give variables the values that `flat` gave."""
+    start = 0
+    for variable in variables:
+        size = variable.shape.num_elements()
+        variable.assign(values[start : start + size].reshape(variable.shape))
+        start += size
+
+
+def optimizer_state(task: TrainingTask) -> list[tf.Variable]:
+    """Return what the optimizer keeps beside its count of steps and its rate, such as momenta."""
+    values = [variable.value for variable in task.optimizer.variables]
+    return [value for value in values if value.dtype.is_floating and value.shape.rank]
+
+
+def agree_on_steps(task: TrainingTask, comm: MeteredComm) -> None:
+    """Collective. Let each rank's optimizer have taken as many steps as that of the rank that took most."""
+    steps = np.array(task.optimizer.iterations, np.int64)
+    comm.Allreduce(MPI.IN_PLACE, steps, op=MPI.MAX)
+    task.optimizer.iterations.assign(steps)

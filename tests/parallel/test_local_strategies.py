@@ -1,0 +1,190 @@
+"""Strategies whose ranks step by themselves: against the same steps by hand, and against synchronous descent."""
+
+import json
+import math
+import pathlib
+
+import numpy as np
+import pytest
+from mpi_runs import run_mpi
+
+PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "train_rows.py"
+PLAIN = {"momentum": 0.0, "scaling": "none", "epochs": 2}
+SEED, RATE = 7, 0.1  # as in train_rows.py
+# ranks -> name -> options
+TRAININGS = {
+    1: {
+        "ring": {**PLAIN, "batch_size": 12},
+        "gossip": {**PLAIN, "strategy": "gossip", "batch_size": 12},
+        "local": {**PLAIN, "strategy": "local_sgd", "local_steps": 5, "batch_size": 12},
+    },
+    2: {
+        "one step": {**PLAIN, "strategy": "local_sgd", "local_steps": 1, "batch_size": 6},
+        "gossip": {**PLAIN, "strategy": "gossip", "batch_size": 6},
+        "whole": {"strategy": "local_sgd", "optimizer": "adam", "outer_momentum": 0.5, "epochs": 4},
+        "stopped": {"strategy": "local_sgd", "optimizer": "adam", "outer_momentum": 0.5, "epochs": 2, "folder": "on"},
+        "on": {"strategy": "local_sgd", "optimizer": "adam", "outer_momentum": 0.5, "epochs": 4, "folder": "on"},
+        "gossip whole": {"strategy": "gossip", "epochs": 4},
+        "gossip stopped": {"strategy": "gossip", "epochs": 2, "folder": "gossip-on"},
+        "gossip on": {"strategy": "gossip", "epochs": 4, "folder": "gossip-on"},
+    },
+    3: {
+        "one step": {**PLAIN, "strategy": "local_sgd", "local_steps": 1, "batch_size": 4},
+        "few rows": {**PLAIN, "strategy": "local_sgd", "local_steps": 1, "batch_size": 4, "rows": 13},
+        "four steps": {
+            **{**PLAIN, "strategy": "local_sgd", "local_steps": 4, "batch_size": 4},
+            **{"outer_momentum": 0.6, "outer_learning_rate": 0.8},
+        },
+        "gossip": {**PLAIN, "strategy": "gossip", "batch_size": 4},
+    },
+    4: {
+        "one step": {**PLAIN, "strategy": "local_sgd", "local_steps": 1, "batch_size": 3},
+        "fewer rows than ranks": {**PLAIN, "strategy": "local_sgd", "local_steps": 2, "batch_size": 8, "rows": 3},
+        "gossip": {**PLAIN, "strategy": "gossip", "batch_size": 3},
+        "gossip, fewer rows than ranks": {**PLAIN, "strategy": "gossip", "batch_size": 8, "rows": 3},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Ranks -> name -> what came of the trainings, those of a number of ranks one after the other in one run."""
+    found = {}
+
+    def on(ranks):
+        if ranks not in found:
+            folder = tmp_path_factory.mktemp(f"on-{ranks}")
+            given = [
+                {**options, "folder": str(folder / options.get("folder", str(number)))}
+                for number, options in enumerate(TRAININGS[ranks].values())
+            ]
+            out = run_mpi(ranks, PROGRAM, json.dumps(given), seconds=240)
+            lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+            found[ranks] = dict(zip(TRAININGS[ranks], lines, strict=True))
+        return found[ranks]
+
+    return on
+
+
+def gradient(theta, x, y):
+    """Return the gradient of the mean cross-entropy of the network of train_rows.py, by hand: float64."""
+    w1, b1, w2, b2 = np.split(theta, np.cumsum([6 * 8, 8, 8 * 4]))
+    w1, w2 = w1.reshape(6, 8), w2.reshape(8, 4)
+    hidden = np.maximum(x @ w1 + b1, 0)
+    logits = hidden @ w2 + b2
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    slope = (shares - np.eye(4)[y]) / len(y)
+    back = (slope @ w2.T) * (hidden > 0)
+    return np.concatenate([(x.T @ back).ravel(), back.sum(0), (hidden.T @ slope).ravel(), slope.sum(0)])
+
+
+def by_hand(ranks, batch, rows, step):
+    """Return the weights after two epochs of `step(theta (ranks, numbers), gradients (None without rows), counts,
+    line, lines)`, which returns the next weights of all ranks; their mean is taken at the end of an epoch."""
+    from train_rows import Rows, network
+
+    theta = np.concatenate([w.ravel() for layer in network(0.0).layers for w in layer.get_weights()]).astype(float)
+    x, y = Rows(rows, 50).read("train", slice(None))
+    whole, everyone = ranks * batch, np.tile(theta, (ranks, 1))
+    lines = math.ceil(rows / whole)
+    for epoch in range(2):
+        lanes = []
+        for lane in range(whole):
+            mine = np.arange(lane, rows, whole)
+            lanes.append(mine[np.random.default_rng([SEED, epoch, lane]).permutation(len(mine))])
+        for line in range(lines):
+            chosen = [
+                [lane[line] for lane in lanes[rank * batch : (rank + 1) * batch] if line < len(lane)]
+                for rank in range(ranks)
+            ]
+            slopes = [gradient(everyone[r], x[its], y[its]) if its else None for r, its in enumerate(chosen)]
+            everyone = step(everyone, slopes, [len(its) for its in chosen], line, lines)
+        everyone = np.tile(everyone.mean(axis=0), (ranks, 1))
+    return everyone[0]
+
+
+def descent(everyone, slopes, counts, line, lines):
+    mean = sum(count * slope for count, slope in zip(counts, slopes, strict=True) if count) / sum(counts)
+    return everyone - RATE * mean
+
+
+def stepped(everyone, slopes):
+    return np.stack(
+        [each if slope is None else each - RATE * slope for each, slope in zip(everyone, slopes, strict=True)]
+    )
+
+
+class Outer:
+    """Local steps with an outer optimizer."""
+
+    def __init__(self, every, rate, momentum):
+        self._every, self._rate, self._momentum = every, rate, momentum
+        self._theta, self._velocity, self._seen = None, 0.0, 0
+
+    def __call__(self, everyone, slopes, counts, line, lines):
+        self._theta = everyone[0] if self._theta is None else self._theta
+        self._seen = self._seen + np.array(counts)
+        everyone = stepped(everyone, slopes)
+        if (line + 1) % self._every and line + 1 < lines:
+            return everyone
+        delta = self._theta - self._seen @ everyone / self._seen.sum()
+        self._velocity = self._momentum * self._velocity + delta
+        self._theta = self._theta - self._rate * (delta + self._momentum * self._velocity)
+        self._seen = 0
+        return np.tile(self._theta, (len(everyone), 1))
+
+
+def neighbours(everyone, slopes, counts, line, lines):
+    ranks = len(everyone)
+    mixing = np.zeros((ranks, ranks))
+    for rank in range(ranks):
+        near = {rank, (rank + 1) % ranks, (rank - 1) % ranks}
+        mixing[rank, [*near]] = 1 / len(near)
+    return mixing @ everyone + stepped(everyone, slopes) - everyone
+
+
+def assert_is(found, wanted):
+    np.testing.assert_allclose(found["flat"], wanted, atol=5e-6)
+    assert len(set(found["digests"])) == 1
+
+
+@pytest.mark.parametrize(("ranks", "name", "rows"), [(2, "one step", 203), (3, "few rows", 13), (4, "one step", 203)])
+def test_one_local_step_at_a_time_is_descent_on_the_global_batch(trained, ranks, name, rows):
+    assert_is(trained(ranks)[name], by_hand(ranks, 12 // ranks, rows, descent))
+
+
+@pytest.mark.parametrize("name", ["gossip", "local"])
+def test_one_rank_alone_descends_as_ever(trained, name):
+    np.testing.assert_allclose(trained(1)[name]["flat"], trained(1)["ring"]["flat"], atol=2e-6)
+
+
+def test_local_steps_are_averaged_by_rows_and_led_by_an_outer_momentum(trained):
+    assert_is(trained(3)["four steps"], by_hand(3, 4, 203, Outer(4, 0.8, 0.6)))
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_gossip_averages_neighbours_after_each_step(trained, ranks):
+    assert_is(trained(ranks)["gossip"], by_hand(ranks, 12 // ranks, 203, neighbours))
+
+
+def test_ranks_without_rows_take_part(trained):
+    assert_is(trained(4)["fewer rows than ranks"], by_hand(4, 8, 3, Outer(2, 1.0, 0.0)))
+    assert_is(trained(4)["gossip, fewer rows than ranks"], by_hand(4, 8, 3, neighbours))
+
+
+@pytest.mark.parametrize("name", ["", "gossip "])
+def test_a_training_that_stopped_goes_on_bit_for_bit(trained, name):
+    whole, on = trained(2)[f"{name}whole".strip()], trained(2)[f"{name}on".strip()]
+    assert on["events"][0]["epoch"] == 2
+    assert on["digests"] == whole["digests"]
+    assert on["curves"]["loss"] == whole["curves"]["loss"]
+
+
+def test_bytes_are_those_of_the_messages(trained):
+    weights = 4 * len(trained(3)["gossip"]["flat"])
+    assert trained(3)["gossip"]["metrics"]["bytes_per_step"] == 2 * weights
+    assert trained(2)["gossip"]["metrics"]["bytes_per_step"] == weights
+    every, fourth = (trained(3)[name]["metrics"]["bytes_per_step"] for name in ("one step", "four steps"))
+    assert every == pytest.approx(2 * 2 * (weights + 4) / 3, abs=2)
+    assert 0.2 < fourth / every < 0.35  # every fourth step, and at the end of an epoch
