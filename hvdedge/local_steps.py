@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 from mpi4py import MPI
@@ -31,19 +32,26 @@ class LocalSteps:
             self._apply(self._grads, tf.constant(1 / self._weight, tf.float32))
         return self._weight
 
+    def gradient(self) -> tuple[np.ndarray, float]:
+        """Return that gradient, float32 (numbers,), as `flat` gives the weights, and the weight of its rows."""
+        return flat(self._grads) / max(self._weight, 1e-30), self._weight
+
     @tf.function(reduce_retracing=True)
     def _gradient(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list]:
         with tf.GradientTape() as tape:
             losses, scores = self._task.losses(x, y, training=True)
             loss = tf.reduce_sum(losses * weights)
-        return loss, tf.reduce_sum(scores * weights), tape.gradient(loss, self._variables)
+        grads = [
+            tf.convert_to_tensor(grad) for grad in tape.gradient(loss, self._variables)
+        ]  # an embedding's is sparse
+        return loss, tf.reduce_sum(scores * weights), [*grads]
 
     @tf.function
     def _apply(self, grads: list[tf.Tensor], scale: tf.Tensor) -> None:
         self._task.optimizer.apply([grad * scale for grad in grads], self._task.model.trainable_variables)
 
 
-def flat(variables: Sequence[tf.Variable]) -> np.ndarray:
+def flat(variables: Sequence[tf.Variable | tf.Tensor]) -> np.ndarray:
     """Return the values of variables one after the other: float32 (numbers,)."""
     return np.concatenate([variable.numpy().ravel() for variable in variables], dtype=np.float32)
 
@@ -57,9 +65,9 @@ def assign(variables: Sequence[tf.Variable], values: np.ndarray) -> None:
         start += size
 
 
-def optimizer_state(task: TrainingTask) -> list[tf.Variable]:
-    """Return what the optimizer keeps beside its count of steps and its rate, such as momenta."""
-    values = [variable.value for variable in task.optimizer.variables]
+def state_of(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
+    """Return what an optimizer keeps beside its count of steps and its rate, such as momenta, in the weights' order."""
+    values = [variable.value for variable in optimizer.variables]
     return [value for value in values if value.dtype.is_floating and value.shape.rank]
 
 

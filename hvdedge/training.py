@@ -15,6 +15,7 @@ ranks, and may be empty there: such a rank takes part with one row of weight zer
 """
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -135,6 +136,7 @@ class TrainingTask:
     Attributes:
         model, optimizer: Keras objects, built; on every rank the same weights are made from the same seed.
         epochs, learning_rate: as the pipeline has them; the rate is that of one rank.
+        rows: for training, on all ranks.
         steps_per_epoch, global_batch_size: the same on every rank.
         history: filled in as the strategy counts its steps and ends its epochs.
         kept: what the strategy itself needs to go on, alike on every rank; it is part of a checkpoint.
@@ -157,14 +159,13 @@ class TrainingTask:
         self.model = model
         self.epochs: int = settings["epochs"]
         self.learning_rate: float = settings["learning_rate"]
-        self.global_batch_size: int = settings["batch_size"] * comm.size
         self.optimizer = _optimizer(settings)
         self.optimizer.build(model.trainable_variables)
-        self.shard = Shard(reader, self.global_batch_size, block(self.global_batch_size, comm.size, comm.rank), seed)
-        self.steps_per_epoch = self.shard.lines
         self.history = History()
         self.kept: dict[str, np.ndarray] = {}
+        self.rows = reader.rows("train")
         self._reader = reader
+        self._seed = seed
         self._validation = reader.read("validation", block(reader.rows("validation"), comm.size, comm.rank))
         self._settings = settings
         self._folder = folder
@@ -178,6 +179,7 @@ class TrainingTask:
         self._epoch = self._line = 0
         self._began = self._epoch_began = 0.0
         self._kind = tasks.find(reader.spec)
+        self.deal(comm.size, comm.rank)
         for number, state in enumerate(self._seed_states()):  # each rank, and each layer, leaves out other units
             state.assign(np.random.default_rng([seed, comm.rank, number]).integers(0, 2**31, state.shape))
         if settings["patience"] and not reader.rows("validation"):
@@ -185,6 +187,21 @@ class TrainingTask:
                 f"train.patience: received {settings['patience']} without rows for validation, allowed: 0"
                 "; set it to 0 or raise extract.validation"
             )
+
+    def deal(self, ranks: int, rank: int | None) -> None:
+        """Let the training rows be those of `ranks` ranks, of which this is the one of number `rank`, None for none.
+
+        They are all ranks unless a strategy says otherwise before the first epoch.
+        """
+        self.global_batch_size = self._settings["batch_size"] * ranks
+        self.steps_per_epoch = math.ceil(self.rows / self.global_batch_size)
+        self._lanes = slice(0) if rank is None else block(self.global_batch_size, ranks, rank)
+        self._trains = rank is not None
+        self._training_ranks = ranks
+
+    @functools.cached_property
+    def _shard(self) -> Shard:
+        return Shard(self._reader, self.global_batch_size, self._lanes, self._seed)
 
     def variables(self) -> list[tf.Variable]:
         """Return the TensorFlow variables behind the trainable weights, in the order of the model."""
@@ -196,9 +213,13 @@ class TrainingTask:
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield this rank's part of each global batch of an epoch; equally many on every rank."""
+        self.begin_epoch(epoch)
+        return self._shard.batches(epoch)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Start to count an epoch's steps; for a rank that asks for no batches."""
         self._epoch, self._line = epoch, 0
         self._epoch_began = self._began = time.perf_counter()
-        return self.shard.batches(epoch)
 
     @property
     def epochs_done(self) -> float:
@@ -208,7 +229,7 @@ class TrainingTask:
     def count(self, loss: float, score: float, *, sent_bytes: int, idle_seconds: float) -> None:
         """Take in what a step gave on this rank: its weighted sums, what it sent, how long it waited for others."""
         now = time.perf_counter()
-        together = min(self.global_batch_size, self.shard.rows - self._line * self.global_batch_size)
+        together = min(self.global_batch_size, self.rows - self._line * self.global_batch_size)
         self._line += 1
         self._sums += np.array([loss, score]) * together
         self.history.steps += 1
@@ -229,7 +250,7 @@ class TrainingTask:
         """
         seconds = time.perf_counter() - self._epoch_began
         comm.Allreduce(MPI.IN_PLACE, self._sums, op=MPI.SUM)
-        loss, score = self._sums / self.shard.rows
+        loss, score = self._sums / self.rows
         self._sums = np.zeros(2)
         if not math.isfinite(loss):
             raise RuntimeError(
@@ -248,7 +269,7 @@ class TrainingTask:
             with self._writer.as_default(epoch + 1):
                 tf.summary.scalar(name, value)
         self._writer.flush()
-        speed = self.shard.rows / seconds
+        speed = self.rows / seconds
         self._tell(epoch=epoch + 1, epochs=self.epochs, loss=float(loss), examples_per_second=speed)
         ends = self._should_end(epoch)
         if ends and self._best:
@@ -334,9 +355,9 @@ class TrainingTask:
         """Average what the layers keep beside their weights, such as a batch normalization's moving mean."""
         for variable in self.model.non_trainable_variables:
             if SEED_STATE not in variable.path:
-                mean = np.array(variable, np.float64)
-                comm.Allreduce(MPI.IN_PLACE, mean, op=MPI.SUM)
-                variable.assign(mean / comm.size)
+                total = np.array(variable, np.float64) * self._trains
+                comm.Allreduce(MPI.IN_PLACE, total, op=MPI.SUM)
+                variable.assign(total / self._training_ranks)
 
     def _seed_states(self) -> list[keras.Variable]:
         return [variable for variable in self.model.non_trainable_variables if SEED_STATE in variable.path]

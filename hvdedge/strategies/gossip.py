@@ -30,7 +30,7 @@ def train(
     """
     first = task.resume(comm)
     variables = task.variables()
-    everything = [*variables, *local.optimizer_state(task)]
+    everything = [*variables, *local.state_of(task.optimizer)]
     steps = local.LocalSteps(task)
     for epoch in range(first, task.epochs):
         for batch in task.batches(epoch):

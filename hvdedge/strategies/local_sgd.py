@@ -43,7 +43,7 @@ def train(
         warmup_epochs: through how many epochs it grows from one rank's rate; 0 begins with the full rate.
     """
     first = task.resume(comm)
-    variables, states = task.variables(), local.optimizer_state(task)
+    variables, states = task.variables(), local.state_of(task.optimizer)
     steps = local.LocalSteps(task)
     theta = local.flat(variables)
     velocity = task.kept.setdefault("velocity", np.zeros_like(theta)) if outer_momentum else None

@@ -11,6 +11,7 @@ from mpi_runs import run_mpi
 PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "train_rows.py"
 PLAIN = {"momentum": 0.0, "scaling": "none", "epochs": 2}
 SEED, RATE = 7, 0.1  # as in train_rows.py
+SERVER = {"strategy": "parameter_server", "optimizer": "adam", "learning_rate": 0.01}
 # ranks -> name -> options
 TRAININGS = {
     1: {
@@ -27,6 +28,8 @@ TRAININGS = {
         "gossip whole": {"strategy": "gossip", "epochs": 4},
         "gossip stopped": {"strategy": "gossip", "epochs": 2, "folder": "gossip-on"},
         "gossip on": {"strategy": "gossip", "epochs": 4, "folder": "gossip-on"},
+        "ring adam": {"optimizer": "adam", "learning_rate": 0.01, "epochs": 2},
+        "server": {**PLAIN, "strategy": "parameter_server", "batch_size": 12},
     },
     3: {
         "one step": {**PLAIN, "strategy": "local_sgd", "local_steps": 1, "batch_size": 4},
@@ -36,12 +39,25 @@ TRAININGS = {
             **{"outer_momentum": 0.6, "outer_learning_rate": 0.8},
         },
         "gossip": {**PLAIN, "strategy": "gossip", "batch_size": 4},
+        "server": {**PLAIN, "strategy": "parameter_server", "batch_size": 6},
+        "server whole": {**SERVER, "epochs": 4},
+        "server stopped": {**SERVER, "epochs": 2, "folder": "server-on"},
+        "server on": {**SERVER, "epochs": 4, "folder": "server-on"},
+        "async": {**SERVER, "mode": "async", "epochs": 4},
     },
     4: {
         "one step": {**PLAIN, "strategy": "local_sgd", "local_steps": 1, "batch_size": 3},
         "fewer rows than ranks": {**PLAIN, "strategy": "local_sgd", "local_steps": 2, "batch_size": 8, "rows": 3},
         "gossip": {**PLAIN, "strategy": "gossip", "batch_size": 3},
         "gossip, fewer rows than ranks": {**PLAIN, "strategy": "gossip", "batch_size": 8, "rows": 3},
+        "server": {**PLAIN, "strategy": "parameter_server", "servers": 2, "batch_size": 6},
+        "server, no step ahead": {
+            **{**PLAIN, "strategy": "parameter_server", "servers": 2, "batch_size": 6},
+            **{"mode": "ssp", "staleness": 0},
+        },
+        "server, fewer rows": {**PLAIN, "strategy": "parameter_server", "servers": 1, "batch_size": 8, "rows": 3},
+        "ring adam": {**SERVER, "strategy": "parameter_server", "servers": 2, "epochs": 2},
+        "ssp": {**SERVER, "mode": "ssp", "staleness": 1, "servers": 2, "epochs": 4},
     },
 }
 
@@ -173,9 +189,43 @@ def test_ranks_without_rows_take_part(trained):
     assert_is(trained(4)["gossip, fewer rows than ranks"], by_hand(4, 8, 3, neighbours))
 
 
-@pytest.mark.parametrize("name", ["", "gossip "])
-def test_a_training_that_stopped_goes_on_bit_for_bit(trained, name):
-    whole, on = trained(2)[f"{name}whole".strip()], trained(2)[f"{name}on".strip()]
+@pytest.mark.parametrize(
+    ("ranks", "name", "rows"),
+    [(2, "server", 203), (3, "server", 203), (4, "server", 203), (4, "server, no step ahead", 203)],
+)
+def test_servers_that_wait_for_all_descend_on_the_global_batch(trained, ranks, name, rows):
+    assert_is(trained(ranks)[name], by_hand(1, 12, rows, descent))
+
+
+def test_workers_without_rows_take_part(trained):
+    assert_is(trained(4)["server, fewer rows"], by_hand(3, 8, 3, descent))
+
+
+def test_servers_step_in_parts_as_the_optimizer_does_on_the_whole(trained):
+    ring, servers = trained(2)["ring adam"], trained(4)["ring adam"]  # two that train, in both
+    np.testing.assert_allclose(servers["flat"], ring["flat"], atol=2e-5)
+    assert len(set(servers["digests"])) == 1
+
+
+@pytest.mark.parametrize(("ranks", "name"), [(3, "async"), (4, "ssp")])
+def test_servers_that_do_not_wait_train_as_well(trained, ranks, name):
+    found = trained(ranks)[name]
+    whole = trained(3)["server whole"]["curves"]["loss"]
+    assert found["curves"]["loss"][-1] < 1.1 * whole[-1] < whole[0]
+    assert found["steps"] == len(found["curves"]["loss"]) * math.ceil(203 / 64)
+    assert len(set(found["digests"])) == 1
+    assert 0 < found["metrics"]["idle_share"] < 1
+
+
+def test_more_servers_than_ranks_are_wrong_input(mpirun, tmp_path):
+    given = json.dumps([{"strategy": "parameter_server", "servers": 2, "folder": str(tmp_path)}])
+    with pytest.raises(AssertionError, match="train.servers: received 2 on 2 ranks, allowed: fewer"):
+        mpirun(2, PROGRAM, given)
+
+
+@pytest.mark.parametrize(("ranks", "name"), [(2, ""), (2, "gossip "), (3, "server ")])
+def test_a_training_that_stopped_goes_on_bit_for_bit(trained, ranks, name):
+    whole, on = trained(ranks)[f"{name}whole"], trained(ranks)[f"{name}on"]
     assert on["events"][0]["epoch"] == 2
     assert on["digests"] == whole["digests"]
     assert on["curves"]["loss"] == whole["curves"]["loss"]
@@ -186,5 +236,6 @@ def test_bytes_are_those_of_the_messages(trained):
     assert trained(3)["gossip"]["metrics"]["bytes_per_step"] == 2 * weights
     assert trained(2)["gossip"]["metrics"]["bytes_per_step"] == weights
     every, fourth = (trained(3)[name]["metrics"]["bytes_per_step"] for name in ("one step", "four steps"))
+    assert trained(2)["server"]["metrics"]["bytes_per_step"] == pytest.approx(weights + 2)  # one way a rank
     assert every == pytest.approx(2 * 2 * (weights + 4) / 3, abs=2)
     assert 0.2 < fourth / every < 0.35  # every fourth step, and at the end of an epoch
