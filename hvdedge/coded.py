@@ -19,6 +19,7 @@ from hvdedge.tables import Table, from_bytes, to_bytes
 
 COPIES = 4  # of a value, while its column is coded
 SENT_COPIES = 16  # of a value, while the ranks agree on its number
+LEAST_ROOM = 1 << 23  # bytes for these, as a round takes its time
 VALUE = pa.schema([("value", pa.string()), ("column", pa.int32())])
 
 
@@ -115,7 +116,8 @@ def _numbered(values: list[pa.Array], room_bytes: int, comm: MPI.Intracomm) -> t
     hashes = hash_text(everything)
     owner = (hashes % np.uint64(comm.size)).astype(np.int32)
     column = np.repeat(np.arange(len(values), dtype=np.int32), sizes)
-    rounds = max(int(counts(-(-everything.nbytes * SENT_COPIES // room_bytes), comm).max()), 1)
+    rounds = -(-everything.nbytes * SENT_COPIES // max(room_bytes, LEAST_ROOM))
+    rounds = max(int(counts(rounds, comm).max()), 1)
     turns = (hashes // np.uint64(comm.size) % np.uint64(rounds)).astype(np.int32)
     numbers, known = np.empty(len(everything), np.int64), np.zeros(len(values), np.int64)
     for turn in range(rounds):

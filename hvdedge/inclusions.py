@@ -34,6 +34,7 @@ Columns = tuple[str, ...]
 Inclusion = tuple[Columns, Columns]
 Places = Mapping[str, tuple[str, Table, str]]
 HELD_COPIES = 4  # of a value at once
+LEAST_ROOM = 1 << 20  # bytes for the values, as a pass takes its time
 MOST_PASSES = 1 << 12
 LARGE = 16  # values that fill the room
 MOST_CANDIDATES = 1 << 20
@@ -173,6 +174,7 @@ def _held(
     """Return the values of this rank's rows in a pass, by column list; None where they are too many to be held."""
     tables, mask_bytes = _by_table(where, groups), 8 * -(-len(groups) // 64)
     room_bytes = max((table.workspace.table_bytes for table, _ in tables), default=0) // HELD_COPIES
+    room_bytes = max(room_bytes, LEAST_ROOM)
     held: list[list[pa.Array]] = [[pa.array([], pa.string())] for _ in groups]
     held_bytes, most_bytes = 0, room_bytes
     for table, chosen in tables:

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_tables import table_of
 
-from hvdedge import difference_sets, discovery, hitting_sets, inclusions
-from hvdedge.coded import encode
+from hvdedge import coded, difference_sets, discovery, hitting_sets, inclusions
+from hvdedge.coded import _encode, encode
 from hvdedge.profiling import functional_dependencies, inclusion_dependencies, unique_columns
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -141,6 +141,7 @@ def test_values_that_do_not_fit_are_looked_at_in_passes(comm, workspace, monkeyp
     where = inclusions.places({"": table}, "tables")
     whole = inclusions.find(where, comm)
     monkeypatch.setattr(type(workspace), "table_bytes", property(lambda self: 20_000))
+    monkeypatch.setattr(inclusions, "LEAST_ROOM", 0)
     passes, look = [], inclusions._owned
     monkeypatch.setattr(inclusions, "_owned", lambda *asked: passes.append(asked[2:4]) or look(*asked))
     assert inclusions.find(where, comm) == whole == ([(("a",), ("b",)), (("a",), ("c",)), (("b",), ("c",))], 1)
@@ -148,8 +149,23 @@ def test_values_that_do_not_fit_are_looked_at_in_passes(comm, workspace, monkeyp
     assert most >= 4 and passes[-most:] == [(turn, most) for turn in range(most)]
 
 
+@pytest.mark.parametrize("null_equals_null", [True, False])
+def test_values_that_do_not_fit_are_numbered_in_rounds(null_equals_null, comm, workspace, monkeypatch):
+    draw = np.random.default_rng(0)
+    cells = [[None if n % 7 == 0 else f"{n}" for n in draw.integers(0, 900, 3000).tolist()] for _ in range(3)]
+    table = table_of(workspace, 300, **dict(zip("abc", cells, strict=True)))
+    whole = _encode(table, comm, null_equals_null)
+    monkeypatch.setattr(coded, "LEAST_ROOM", 20_000)
+    monkeypatch.setattr(type(workspace), "table_bytes", property(lambda self: 20_000))
+    found = _encode(table, comm, null_equals_null)
+    assert found.distinct == whole.distinct
+    for one, other in zip(found.codes, whole.codes, strict=True):
+        assert len(np.unique(np.stack([one, other]), axis=1).T) == len(np.unique(one)) == len(np.unique(other))
+
+
 def test_a_value_that_fills_the_memory_is_held_all_the_same(comm, workspace, monkeypatch):
     monkeypatch.setattr(type(workspace), "table_bytes", property(lambda self: 20_000))
+    monkeypatch.setattr(inclusions, "LEAST_ROOM", 0)
     texts = ["x" * 50_000, *(f"{row:06d}" for row in range(2000))]
     table = table_of(workspace, 100, a=texts, b=texts[:1] * 2001)
     passes, look = [], inclusions._owned
