@@ -26,7 +26,7 @@ def functional_dependencies(
 ) -> Found:
     """Collective. Return all minimal functional dependencies with g3 up to `error`; see `discovery` for the others."""
     clock, width, found = Clock(seconds), len(coded.names), Found()
-    allowed = int(Fraction(repr(error)) * coded.rows)  # .29 of 100 are 29, which no float says
+    allowed = int(Fraction(repr(float(error))) * coded.rows)  # .29 of 100 are 29, which no float says
     known: dict[int, list[int]] = {right: [] for right in range(width)}
     most = min(maximal_left, max(width - 1, 0))
     for size in range(most + 1):

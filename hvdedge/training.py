@@ -164,6 +164,7 @@ class TrainingTask:
         self.history = History()
         self.kept: dict[str, np.ndarray] = {}
         self.rows = reader.rows("train")
+        self._traffic = comm.traffic
         self._reader = reader
         self._seed = seed
         self._validation = reader.read("validation", block(reader.rows("validation"), comm.size, comm.rank))
@@ -220,14 +221,15 @@ class TrainingTask:
         """Start to count an epoch's steps; for a rank that asks for no batches."""
         self._epoch, self._line = epoch, 0
         self._epoch_began = self._began = time.perf_counter()
+        self._before = dataclasses.replace(self._traffic)
 
     @property
     def epochs_done(self) -> float:
         """How many epochs are done, with the part of the one under way."""
         return self._epoch + self._line / self.steps_per_epoch
 
-    def count(self, loss: float, score: float, *, sent_bytes: int, idle_seconds: float) -> None:
-        """Take in what a step gave on this rank: its weighted sums, what it sent, how long it waited for others."""
+    def count(self, loss: float, score: float) -> None:
+        """Take in what a step gave on this rank: its weighted sums. What it cost is read off the traffic."""
         now = time.perf_counter()
         together = min(self.global_batch_size, self.rows - self._line * self.global_batch_size)
         self._line += 1
@@ -237,10 +239,11 @@ class TrainingTask:
             self.history.warm_steps += 1
             self.history.warm_examples += together
             self.history.warm_seconds += now - self._began
-            self.history.warm_bytes += sent_bytes
-            self.history.warm_idle_seconds += idle_seconds
+            self.history.warm_bytes += self._traffic.bytes_sent - self._before.bytes_sent
+            self.history.warm_idle_seconds += self._traffic.idle_seconds - self._before.idle_seconds
         self._is_warm = True
         self._began = now
+        self._before = dataclasses.replace(self._traffic)
 
     def end_epoch(self, epoch: int, comm: MeteredComm) -> bool:
         """Collective. Validate, note the curves, keep a checkpoint; return whether training ends here.

@@ -36,15 +36,9 @@ def train(
         for batch in task.batches(epoch):
             learning_rate.grow(task, comm.size, scaling, warmup_epochs)
             loss, score = steps.look(batch)
-            sent, idle = comm.traffic.bytes_sent, comm.traffic.idle_seconds
             local.assign(variables, _mixed(local.flat(variables), comm))
             steps.go()
-            task.count(
-                loss,
-                score,
-                sent_bytes=comm.traffic.bytes_sent - sent,
-                idle_seconds=comm.traffic.idle_seconds - idle,
-            )
+            task.count(loss, score)
         local.assign(everything, _mean(local.flat(everything), comm))
         local.agree_on_steps(task, comm)
         if task.end_epoch(epoch, comm):

@@ -53,7 +53,6 @@ def train(
             learning_rate.grow(task, comm.size, scaling, warmup_epochs)
             loss, score = steps.look(batch)
             seen += steps.go()
-            sent, idle = comm.traffic.bytes_sent, comm.traffic.idle_seconds
             if line % local_steps == 0 or line == task.steps_per_epoch:
                 delta = theta - _mean(local.flat(variables), seen, comm)
                 if velocity is not None:
@@ -62,12 +61,7 @@ def train(
                 theta -= outer_learning_rate * delta
                 local.assign(variables, theta)
                 seen = 0.0
-            task.count(
-                loss,
-                score,
-                sent_bytes=comm.traffic.bytes_sent - sent,
-                idle_seconds=comm.traffic.idle_seconds - idle,
-            )
+            task.count(loss, score)
         if states:
             local.assign(states, _mean(local.flat(states), 1.0, comm))
         local.agree_on_steps(task, comm)

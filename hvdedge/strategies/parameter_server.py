@@ -61,9 +61,8 @@ def train(
         )
     task.deal(workers, comm.rank if comm.rank < workers else None)
     first = task.resume(comm)
-    parts = [
-        block(sum(variable.shape.num_elements() for variable in task.variables()), servers, n) for n in range(servers)
-    ]
+    numbers = sum(variable.shape.num_elements() for variable in task.variables())
+    parts = [block(numbers, servers, number) for number in range(servers)]
     if comm.rank < workers:
         worker = _Worker(task, comm, parts, workers)
     else:
@@ -90,14 +89,11 @@ class _Worker:
     def go_through(self, epoch: int) -> None:
         task, comm = self._task, self._comm
         variables = task.variables()
-        theta, arrived = (
-            local.flat(variables),
-            np.empty(max(part.stop - part.start for part in self._parts), np.float32),
-        )
+        theta = local.flat(variables)
+        arrived = np.empty_like(theta)
         for batch in task.batches(epoch):
             loss, score = self._steps.look(batch)
             gradient, weight = self._steps.gradient()
-            sent, idle = comm.traffic.bytes_sent, comm.traffic.idle_seconds
             for number, part in enumerate(self._parts):
                 comm.Send(np.append(gradient[part], np.float32(weight)), self._first + number)
             for _ in self._parts:
@@ -106,15 +102,14 @@ class _Worker:
                 part = self._parts[status.source - self._first]
                 theta[part] = arrived[: part.stop - part.start]
             local.assign(variables, theta)
-            sent, idle = comm.traffic.bytes_sent - sent, comm.traffic.idle_seconds - idle
-            task.count(loss, score, sent_bytes=sent, idle_seconds=idle)
+            task.count(loss, score)
 
 
 class _Server:
     """Holds a part of the weights and steps with the gradients that come.
 
     Attributes:
-        held: the weights, and by name what the optimizer keeps of each: float32 (numbers,).
+        held: the weights, and then each thing that the optimizer keeps of them: float32 (numbers,).
     """
 
     def __init__(self, task: TrainingTask, comm: MeteredComm, part: slice, workers: int, ahead: int | None):
@@ -138,7 +133,7 @@ class _Server:
         arrived, total = np.empty(size + 1, np.float32), np.zeros(size)
         clocks = np.zeros(workers, np.int64)
         waiting: list[int] = []
-        sent, idle = comm.traffic.bytes_sent, comm.traffic.idle_seconds
+        counted = 0
         while (clocks < task.steps_per_epoch).any():
             status = MPI.Status()
             comm.Recv(arrived, status=status)
@@ -157,15 +152,10 @@ class _Server:
             for each in ready:
                 comm.Send(theta, each)
             waiting = [each for each in waiting if each not in ready]
-            while task.epochs_done - epoch < clocks.min() / task.steps_per_epoch - 1e-9:  # a step of all workers
-                task.count(
-                    0.0,
-                    0.0,
-                    sent_bytes=comm.traffic.bytes_sent - sent,
-                    idle_seconds=comm.traffic.idle_seconds - idle,
-                )
-                sent, idle = comm.traffic.bytes_sent, comm.traffic.idle_seconds
-        self._task.optimizer.iterations.assign(self._optimizer.iterations)
+            for _ in range(counted, int(clocks.min())):  # steps that all workers have taken
+                task.count(0.0, 0.0)
+            counted = int(clocks.min())
+        task.optimizer.iterations.assign(self._optimizer.iterations)
 
     def _step(self, gradient: np.ndarray, share: float) -> None:
         self._optimizer.learning_rate.assign(np.asarray(self._task.optimizer.learning_rate) * share)

@@ -46,7 +46,7 @@ def train(
             comm.traffic.bytes_sent += sent_bytes
             comm.traffic.bytes_received += sent_bytes
             comm.traffic.idle_seconds += float(idle_seconds)
-            task.count(float(loss), float(score), sent_bytes=sent_bytes, idle_seconds=float(idle_seconds))
+            task.count(float(loss), float(score))
         if task.end_epoch(epoch, comm):
             break
     hvd.shutdown()  # so that a later task may begin on another communicator
