@@ -138,6 +138,7 @@ def assemble(
         plans = _plan(files, len(columns), by_number, pieces, _folded(missing), formats, comm)
         if sentinels:
             _find_sentinels(plans, files, by_number, pieces, comm)
+            _tell_sentinels(columns, plans, workspace)
     converter = _Converter(columns, plans, list(files), workspace)
     with agree(comm):
         batches = (batch for piece in pieces for batch in converter.convert(piece, by_number[piece.number]))
@@ -381,6 +382,7 @@ def _find_sentinels(
         if found:
             candidates[place] = found
     lowest, highest = np.full(len(plans), np.inf), np.full(len(plans), -np.inf)
+    nine = np.zeros(len(plans), np.int64)
     with agree(comm):
         for piece in mine if candidates else ():
             at = {place: column for column, place in enumerate(places[piece.number])}
@@ -393,12 +395,24 @@ def _find_sentinels(
                     if span["min"] is not None:
                         lowest[place] = min(lowest[place], span["min"])
                         highest[place] = max(highest[place], span["max"])
+                        nine[place] += pc.sum(pc.ends_with(others.cast(pa.string()), "9")).as_py()
     comm.Allreduce(MPI.IN_PLACE, lowest, op=MPI.MIN)
     comm.Allreduce(MPI.IN_PLACE, highest, op=MPI.MAX)
+    comm.Allreduce(MPI.IN_PLACE, nine, op=MPI.SUM)
     for place, found in candidates.items():
-        plans[place].sentinels = tuple(
-            sentinels_.repair(found, numbers[place], float(lowest[place]), float(highest[place]))
-        )
+        span = float(lowest[place]), float(highest[place])
+        plans[place].sentinels = tuple(sentinels_.repair(found, numbers[place], *span, int(nine[place])))
+
+
+def _tell_sentinels(columns: list[str], plans: list[Plan], workspace: Workspace) -> None:
+    found = [
+        f"{', '.join(f'{value:g}' for value in plan.sentinels)} of {name!r}"
+        for name, plan in zip(columns, plans, strict=True)
+        if plan.sentinels
+    ]
+    if found:
+        action = f"took {'; '.join(found)} for missing values; prepare.sentinels = false keeps them"
+        workspace.events.append({"what": "sentinels", "action": action})
 
 
 class _Converter:

@@ -147,6 +147,14 @@ def test_placeholders_and_sentinels_are_missing(build):
     assert build({"n": numbers, "w": words}, sentinels=False)[0]["n"].to_pylist()[-4:-2] == [9999, 9999]
 
 
+def test_sentinels_are_told_and_are_none_among_prices(build, workspace):
+    prices = ["4.99", "9.99", "14.99", "29.99"] * 30 + ["99.99", "99.99", "999", "999"]
+    table, columns, log = build({"price": prices, "age": [str(n % 40) for n in range(120)] + ["999"] * 4})
+    assert table["price"].to_pylist()[-4:] == [99.99, 99.99, 999, 999] and columns["age"]["sentinels"] == [999.0]
+    action = "took 999 of 'age' for missing values; prepare.sentinels = false keeps them"
+    assert workspace.events == [{"what": "sentinels", "action": action}]
+
+
 def test_a_number_can_spell_a_missing_value(workspace, comm):
     for count, values in ((4, ["1", "-99", "3", "4"]), (600, [str(n) for n in range(599)] + ["-99"])):
         one = Piece.empty(0, ["n", "day"], 2, workspace, ("-99", "1900-01-01"))

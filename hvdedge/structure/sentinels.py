@@ -2,6 +2,8 @@
 
 others: lowest ... highest                       sentinel
         |<---- width ---->|<-- at least 2 widths -->|
+
+Where the others mostly end in a nine, as prices do, so would a number that is one of them.
 """
 
 from collections.abc import Mapping
@@ -9,17 +11,23 @@ from collections.abc import Mapping
 LEAST_CELLS = 2
 LEAST_SHARE = 0.005  # of the column's numbers; fewer may be slips, which cleaning looks for
 LEAST_WIDTHS = 2
+MOST_NINES = 0.5  # of the other numbers that end in a nine
 
 
-def repair(candidates: Mapping[float, int], numbers: int, lowest: float, highest: float) -> list[float]:
+def repair(
+    candidates: Mapping[float, int], numbers: int, lowest: float, highest: float, ending_in_nine: int = 0
+) -> list[float]:
     """Return those of the candidates that are sentinels.
 
     Args:
         candidates: numbers made of nines -> how many cells have them.
         numbers: how many cells hold a number.
         lowest, highest: the range of all numbers but the candidates.
+        ending_in_nine: how many of these have a nine as their last digit.
     """
     width = highest - lowest
+    if ending_in_nine > MOST_NINES * (numbers - sum(candidates.values())):
+        return []
     return [
         value
         for value, count in sorted(candidates.items())
