@@ -2,8 +2,8 @@
 
 Two alike records are one; so are those tied by others between them, unless they disagree. In a cluster with pairs that
 speak against it, groups are joined anew, best pair first, as long as the evidence between all members of two groups,
-added up, is for it (average linkage). A link of files that have no duplicates inside takes the best pair of each
-record only.
+added up, is for it (average linkage). In a large cluster some pairs are drawn to tell. A link of files that have no
+duplicates inside takes the best pair of each record only.
 
 Source: Shiloach and Vishkin 1982, An O(log n) parallel connectivity algorithm; Bansal, Blum and Chawla 2004,
 Correlation clustering.
@@ -19,10 +19,13 @@ from hvdedge.fields import Records, Rows
 from hvdedge.mixing import mix
 from hvdedge.parallel import counts, exchange_runs, fetch_rows, send_rows
 
-COMPARED = 40  # members of a cluster that are all compared with each other; of greater ones, the candidates only
+COMPARED = 40  # members of a cluster that are all compared with each other
+DRAWN = COMPARED * (COMPARED - 1) // 2  # pairs of a larger one that are compared beside its candidates
 INSIDE = 0.2  # share of clusters with two matching records of one file, up to which a link is one to one
 ROUND_PAIRS = 1 << 15
-PAIR = np.dtype([("cluster", np.int64), ("a", np.int64), ("b", np.int64), ("score", np.float64)])
+PAIR = np.dtype(
+    [("cluster", np.int64), ("a", np.int64), ("b", np.int64), ("score", np.float64), ("drawn", np.bool_)]
+)  # drawn: of a cluster of which not all pairs are compared
 Score = Callable[[Rows, np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -93,7 +96,8 @@ def clusters(
         score: gives the scores of pairs `rows[a]`, `rows[b]` of records.
         link: pairs of different files only.
         one_to_one: whether a cluster has one record of a file at most; None: in a link whose files have few duplicates.
-        against: what a pair that was no candidate says in a cluster of more than `COMPARED` records.
+        against: what a pair that was not compared says in a cluster of more than `COMPARED` records, where none of
+            those drawn from it speaks against it.
     """
     here = records.here
     match = scores > 0
@@ -107,7 +111,7 @@ def clusters(
     edges = np.flatnonzero(np.diff(pairs["cluster"], prepend=-1, append=-1)) if len(pairs) else np.zeros(1, np.int64)
     ties: list[tuple[int, int]] = []
     split = 0
-    doubted = np.minimum.reduceat(pairs["score"], edges[:-1]) <= 0 if len(pairs) else np.empty(0, bool)
+    doubted = _doubted(pairs, edges)
     for first_place, last, is_doubted in zip(edges[:-1].tolist(), edges[1:].tolist(), doubted.tolist(), strict=True):
         here_pairs = pairs[first_place:last]
         if last - first_place == 1 or not (is_doubted or one_to_one):
@@ -115,7 +119,8 @@ def clusters(
             continue
         of = dict(zip(here_pairs["a"].tolist(), files[0][first_place:last].tolist(), strict=True))
         of |= dict(zip(here_pairs["b"].tolist(), files[1][first_place:last].tolist(), strict=True))
-        joined = _joined(here_pairs, of if one_to_one else None, against)
+        opposed = here_pairs["score"][here_pairs["drawn"] & (here_pairs["score"] <= 0)]
+        joined = _joined(here_pairs, of if one_to_one else None, float(opposed.mean()) if len(opposed) else against)
         split += len(joined) < len(of) - 1
         ties += joined
     told = np.array(split, np.int64)
@@ -154,7 +159,7 @@ def _to_owners(first: np.ndarray, a: np.ndarray, b: np.ndarray, scores: np.ndarr
     """Collective. Return the pairs inside the clusters that this rank looks after, sorted by cluster."""
     cluster, other = fetch_rows(first, a, comm), fetch_rows(first, b, comm)
     inside = cluster == other
-    pairs = np.empty(int(inside.sum()), PAIR)
+    pairs = np.zeros(int(inside.sum()), PAIR)
     for name, values in (("cluster", cluster), ("a", a), ("b", b), ("score", scores)):
         pairs[name] = values[inside]
     owner = (mix(pairs["cluster"]) % np.uint64(comm.size)).astype(np.int64)
@@ -163,7 +168,8 @@ def _to_owners(first: np.ndarray, a: np.ndarray, b: np.ndarray, scores: np.ndarr
 
 
 def _completed(pairs: np.ndarray, records: Records, score: Score, comm: MPI.Intracomm) -> np.ndarray:
-    """Collective. Return the pairs, and in clusters of up to `COMPARED` records those that were no candidates, too."""
+    """Collective. Return the pairs and those that were no candidates: of clusters of up to `COMPARED` records all, of
+    others some that are drawn."""
     members = np.unique(
         np.concatenate([np.stack([pairs["cluster"], pairs[side]], axis=1) for side in ("a", "b")]), axis=0
     )
@@ -176,9 +182,10 @@ def _completed(pairs: np.ndarray, records: Records, score: Score, comm: MPI.Intr
             continue
         rows = members[edges[chosen][:, None] + np.arange(size)]  # (clusters, members, 2)
         left, right = np.array([*combinations(range(size), 2)]).T
-        made = np.empty((len(chosen), len(left)), PAIR)
+        made = np.zeros((len(chosen), len(left)), PAIR)
         made["cluster"], made["a"], made["b"] = rows[:, :1, 0], rows[:, left, 1], rows[:, right, 1]
         absent.append(made.reshape(-1))
+    absent += [_drawn(members[edges[place] : edges[place + 1]]) for place in np.flatnonzero(sizes > COMPARED)]
     every = np.concatenate(absent)
     known = pairs["a"] * records.total + pairs["b"]
     every = every[~np.isin(every["a"] * records.total + every["b"], known)]
@@ -191,6 +198,27 @@ def _completed(pairs: np.ndarray, records: Records, score: Score, comm: MPI.Intr
         part["score"] = score(rows, places[: len(part)], places[len(part) :])
     found = np.concatenate([pairs, every])
     return found[np.lexsort((found["b"], found["a"], found["cluster"]))]
+
+
+def _drawn(members: np.ndarray) -> np.ndarray:
+    """Return `DRAWN` pairs, or fewer, of one cluster's `members`, (cluster, record) each; the same on any rank."""
+    two = np.sort(np.random.default_rng(int(members[0, 0])).integers(0, len(members), (DRAWN, 2)), axis=1)
+    two = np.unique(two[two[:, 0] < two[:, 1]], axis=0)
+    made = np.zeros(len(two), PAIR)
+    made["cluster"], made["drawn"] = members[0, 0], True
+    made["a"], made["b"] = members[two, 1].T
+    return made
+
+
+def _doubted(pairs: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return in which clusters, each from one of `edges` to the next, a compared pair speaks against them, or those
+    drawn do on the whole."""
+    if not len(pairs):
+        return np.empty(0, bool)
+    compared = np.where(pairs["drawn"], np.inf, pairs["score"])
+    drawn = np.add.reduceat(np.where(pairs["drawn"], pairs["score"], 0.0), edges[:-1])
+    counted = np.add.reduceat(pairs["drawn"].astype(np.int64), edges[:-1])
+    return (np.minimum.reduceat(compared, edges[:-1]) <= 0) | ((counted > 0) & (drawn <= 0))
 
 
 def _fetched(values: np.ndarray, rows: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:

@@ -246,8 +246,35 @@ def test_a_chain_whose_ends_disagree_is_split(comm, workspace):
     assert (found["pairs"], found["clusters"], found["clusters_split"]) == (3, 2, 1)
 
 
+def test_a_chain_of_more_records_than_are_all_compared_is_split_too(comm, workspace):
+    rows = [*range(0, 300, 2), 1000]
+    table = duplicates.clean(table_of(workspace, x=rows), comm, threshold=0.95)
+    heads = rows_of(table, "x")
+    assert heads[-1] == 1000 and 3 <= len(heads) <= 8  # the mean distance inside a group is below 50
+    assert workspace.metrics["duplicates"]["clusters_split"] == 1
+    told = {event["what"]: event["action"] for event in workspace.events}
+    assert told["clusters_split"].startswith("parted 1 groups that hung together by chains")
+    assert told["many_merged"].startswith(f"threshold = 0.95 merged {151 - len(heads)} of 151 rows; if they are not")
+
+
+def test_many_records_of_one_thing_stay_together(comm, workspace):
+    rows = {"name": [*(f"miller {'ab'[n % 2]}" for n in range(60)), *(str(n) * 3 for n in range(100, 400, 17))]}
+    table = duplicates.clean(table_of(workspace, **rows), comm, threshold=0.8)
+    assert workspace.metrics["duplicates"]["clusters_split"] == 0
+    assert sum(name.startswith("miller") for name in rows_of(table, "name")) == 1
+
+
+def test_a_key_that_the_model_does_not_follow_is_told(comm, workspace):
+    random = np.random.default_rng(5)
+    mails = [f"{name}{number}@web.de" for name, number in zip(random.permutation(150), range(150), strict=True)]
+    duplicates.clean(table_of(workspace, mail=[*mails, *mails[:30]]), comm, columns=("mail",))
+    assert workspace.metrics["duplicates"]["pairs"] == 0
+    action = workspace.events[-1]["action"]
+    assert action.startswith("took 30 of 30 pairs with the same 'mail' for different records, though few rows share")
+
+
 def pairs_of(*scored: tuple[int, int, float]) -> np.ndarray:
-    return np.array([(0, *pair) for pair in scored], linkage.PAIR)
+    return np.array([(0, *pair, False) for pair in scored], linkage.PAIR)
 
 
 def test_groups_join_while_the_evidence_between_them_is_for_it():

@@ -23,7 +23,7 @@ from hvdedge import fellegi_sunter, fields
 from hvdedge import truth as known_truth
 from hvdedge.blocking import Batch, Blocking
 from hvdedge.columns import matching, shown, to_text
-from hvdedge.comparison import closeness, is_long, levels, similarities
+from hvdedge.comparison import EQUAL, closeness, is_long, levels, similarities
 from hvdedge.errors import InputError
 from hvdedge.fields import Records, Rows
 from hvdedge.hashes import row_keys
@@ -42,6 +42,8 @@ ALONE = 7.0  # log2 odds for a pair of a link that is the best of both its recor
 MARGIN = 0.02  # by which it has to be
 COMMON_WEIGHT = 0.5  # two records with less than this share of the weight in common are not alike
 SEND_PAIRS = 1 << 18
+MANY = 0.5  # of all rows: to merge more is told
+KEY_PARTNERS = 0.5  # other records with the same value, in the mean, below which a column tells records apart
 
 
 def clean(
@@ -102,6 +104,7 @@ def clean(
     pairs = _gather((scorer.keep(batch) for batch in blocking.batches()), scorer.dtype, table, comm)
     scorer.learn(pairs, labelled)
     scores = scorer.score_kept(pairs)
+    open_keys = scorer.open_keys(pairs, scores)
     alone = None if one_to_one == "auto" else one_to_one
     first, told = clusters(pairs["a"], pairs["b"], scores, records, scorer.score, link, alone, scorer.absent, comm)
     del pairs, scorer
@@ -121,6 +124,7 @@ def clean(
         _adapted(table, blocking, bound)
         metrics["passes_narrowed"] = blocking.narrowed
     table.workspace.metrics["duplicates"] = metrics
+    _tell(metrics, threshold, open_keys, table, comm)
     if true is not None:
         metrics |= true.judge(first, comm)
         if true.unnamed:
@@ -143,6 +147,23 @@ def _check(table: Table, id: str, columns: tuple[str, ...], keep: str, newest: s
             f'{shown(table.columns)} with keep = "newest", nothing otherwise; set both'
         )
     return [name for name in matching(table, columns, "clean.duplicates.columns") if name != id]
+
+
+def _tell(metrics: dict, threshold: float | None, open_keys: list[str], table: Table, comm: MPI.Intracomm) -> None:
+    """Collective. Add events where what was done is likely not what was meant."""
+    events, rows = table.workspace.events, int(counts(table.num_rows, comm).sum())
+    if threshold is None:
+        for told in open_keys:
+            action = f"{told}, though few rows share one; if they are, set threshold and columns, or give labels"
+            events.append({"what": "undecided", "action": action})
+        return
+    if metrics["clusters_split"]:
+        action = f"parted {metrics['clusters_split']} groups that hung together by chains of pairs"
+        events.append({"what": "clusters_split", "action": f"{action}; a higher threshold makes fewer"})
+    if metrics["rows_merged"] > MANY * rows:
+        action = f"threshold = {threshold:g} merged {metrics['rows_merged']} of {rows} rows"
+        remedy = "if they are not the same, raise it, or name columns that tell records apart"
+        events.append({"what": "many_merged", "action": f"{action}; {remedy}"})
 
 
 class _Alike:
@@ -181,6 +202,10 @@ class _Alike:
 
     def score_kept(self, pairs: np.ndarray) -> np.ndarray:
         return pairs["score"]
+
+    def open_keys(self, pairs: np.ndarray, scores: np.ndarray) -> list[str]:
+        """Return nothing: nobody asked for more than the threshold."""
+        return []
 
 
 class _Learned:
@@ -240,6 +265,19 @@ class _Learned:
             best = stand_out(pairs["a"], pairs["b"], scores, MARGIN, self.records.here, self.comm)
             scores += np.where(best, ALONE + self.needed, 0.0)
         return scores
+
+    def open_keys(self, pairs: np.ndarray, scores: np.ndarray) -> list[str]:
+        """Collective. Return what to tell of columns in which few records share a value, most of whose pairs with the
+        same value were not taken for the same."""
+        tells_apart = [field.agrees * (self.records.total - 1) < KEY_PARTNERS for field in self.records.fields]
+        equal = pairs["levels"] == EQUAL
+        held = np.array([equal.sum(axis=0), equal[scores <= 0].sum(axis=0)], np.int64)
+        self.comm.Allreduce(MPI.IN_PLACE, held, op=MPI.SUM)
+        return [
+            f"took {left} of {every} pairs with the same {field.name!r} for different records"
+            for field, is_key, every, left in zip(self.records.fields, tells_apart, *held.tolist(), strict=True)
+            if is_key and 2 * left > every
+        ]
 
     def _often(self, rows: Rows, a: np.ndarray) -> np.ndarray:
         found = np.zeros((len(a), len(self.records.fields)), np.uint8)
