@@ -238,6 +238,15 @@ class CleanTable:
         """The columns that are known."""
         return list(self._of)
 
+    def cells(self, name: str, start: int, length: int) -> pa.Array:
+        """Return what the rows from `start` on truly hold in a column, as text; null where nothing, or not known."""
+        if name not in self._of:
+            return pa.nulls(length, pa.string())
+        true = self._of[name].slice(start, length).combine_chunks()
+        return pc.if_else(
+            pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(true)), value_set=pa.array(NOTHING)), None, true
+        )
+
     def right(self, name: str, cells: pa.Array, kind: str, start: int) -> np.ndarray:
         """Return whether cells, text, are what the rows from `start` on truly hold in column `name`.
 

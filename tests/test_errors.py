@@ -544,6 +544,17 @@ def test_precision_and_recall_count_the_changed_cells_and_the_wrong_ones(comm, w
         assert metrics["f1"] == pytest.approx(2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3))
 
 
+def test_emptied_numbers_are_right_and_empty_cells_are_for_others_to_fill(comm, workspace, tmp_path):
+    """Wrong: the number that cannot be, and the empty b, which a tells; the empty c is for [clean.missing]."""
+    rows = {"a": [0] * 150 + [1] * 150, "b": ["left"] * 150 + ["right"] * 150, "c": [*range(300)]}
+    truth = write_csv(tmp_path / "truth.csv", ",".join(rows), zip(*rows.values(), strict=True))
+    rows = {"a": rows["a"], "b": [None, *rows["b"][1:]], "c": [None, 99_999, *rows["c"][2:]]}
+    options = {"dependencies": ("a -> b",), "outliers": "robust_z", "truth": truth}
+    table = errors.clean(table_of(workspace, **rows), comm, **options)
+    assert rows_of(table, "b")[0] == "left" and rows_of(table, "c")[:3] == [None, None, 2]
+    assert [workspace.metrics["errors"][rate] for rate in ("precision", "recall", "f1")] == [1, 1, 1]
+
+
 def test_a_truth_of_another_length_or_of_other_columns_is_one_line(comm, workspace, tmp_path):
     short = write_csv(tmp_path / "short.csv", "a,b", [(1, 2)])
     cells = write_csv(tmp_path / "cells.csv", "tid,attribute,correct_val", [(0, "a", 1), (7, "a", 1)])

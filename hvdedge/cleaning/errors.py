@@ -84,7 +84,8 @@ def clean(
         confidence: how sure a repair must be to be done; others are listed in the quarantine (rule doubtful).
         truth: a clean table of the same shape, or a file that tells the true values of wrong cells (id, column, kind,
             value), of which those of the kinds out_of_range, dependency and spelling are looked at. It judges the
-            result and changes nothing.
+            result and changes nothing. A wrong number is found where it is emptied; a cell that was empty is to be
+            found only in a column that depends on others, as it is for a later method to fill.
         seed: of the trees.
     Returns:
         The same rows, some cells empty or with another value. Each is in the change log: rule out_of_range,
@@ -141,7 +142,7 @@ def clean(
         **log.total(comm),
         **court.told(comm),
         "left_out": left_out | left,
-        **(_judged(table, result, known, first_row, comm) if known else {}),
+        **(_judged(table, result, known, {rule.dependent for rule in rules}, first_row, comm) if known else {}),
     }
     return result
 
@@ -345,9 +346,13 @@ def _mended(table: Table, repairs: dict[str, list[_Repairs]], least: float, log:
 
 
 def _judged(
-    before: Table, after: Table, known: Cells | CleanTable, first_row: int, comm: MPI.Intracomm
+    before: Table, after: Table, known: Cells | CleanTable, told: set[str], first_row: int, comm: MPI.Intracomm
 ) -> dict[str, float]:
-    """Collective. Return precision, recall and f1 of the cells that differ between two tables of the same rows."""
+    """Collective. Return precision, recall and f1 of the cells that differ between two tables of the same rows.
+
+    Args:
+        told: the columns that depend on others, in which an empty cell is to be found, too.
+    """
     tally = np.zeros(3, np.int64)  # right, found, true
     for old, new in zip(before.batches(), after.batches(), strict=True):
         for name in before.columns if isinstance(known, Cells) else known.columns:
@@ -360,8 +365,9 @@ def _judged(
                 right &= true
             else:
                 of_kind = kind(before.schema.field(name).type)
-                true = ~known.right(name, was, of_kind, first_row)
-                right = known.right(name, now, of_kind, first_row)
+                wrong = ~known.right(name, was, of_kind, first_row)
+                true = wrong & (np.asarray(was.is_valid()) | changed | (name in told))
+                right = known.right(name, now, of_kind, first_row) | (wrong & np.asarray(now.is_null()))
             tally += (changed & right).sum(), changed.sum(), true.sum()
         first_row += old.num_rows
     comm.Allreduce(MPI.IN_PLACE, tally, op=MPI.SUM)
