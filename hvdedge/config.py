@@ -37,6 +37,7 @@ LISTS: dict[str, tuple[str, ...]] = {
 }
 DEFAULTS = {"extractor": "image", "strategy": "ring_allreduce"}
 ALWAYS = {"profile": ("statistics",)}
+LEARNED = ("label", "targets", "by")  # the options of extract that name what is learned, or split by
 IN_RUN = "{run}/"  # begins a path in the run's folder, which only its stages know
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 
@@ -158,9 +159,18 @@ class Pipeline:
     sources: tuple[pathlib.Path, ...]
     stages: tuple[str, ...] = STAGES
 
+    @property
+    def learned(self) -> dict[str, str]:
+        """The columns that [extract] learns or splits by, and the option that names each."""
+        options = self.sections["extract"].as_written()
+        named = {key: options.get(key) or () for key in LEARNED}
+        return {name: key for key, value in named.items() for name in ((value,) if isinstance(value, str) else value)}
+
     def options(self, stage: str) -> dict[str, Any]:
         """Return all that decides what `stage` makes of its inputs, as its record keeps it."""
         general: dict[str, Any] = {"seed": self.seed, "memory_bytes": self.memory_bytes}
+        if stage == "clean":
+            general["learned"] = self.learned
         if stage == "prepare":
             status = [path.stat() for path in self.sources]
             general["sources"] = [

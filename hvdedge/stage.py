@@ -84,7 +84,7 @@ class Stage:
         with agree(comm):
             self._scratch = Scratch()
             tempfile.tempdir = str(self._scratch.path)  # so that what libraries leave behind goes with it
-        self.workspace = Workspace(folder, self._scratch.path, pipeline.memory_bytes)
+        self.workspace = Workspace(folder, self._scratch.path, pipeline.memory_bytes, pipeline.learned)
 
     @property
     def metrics(self) -> dict[str, Any]:

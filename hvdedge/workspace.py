@@ -4,7 +4,7 @@ import fcntl
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,8 @@ class Workspace:
         run: the run's folder, where a reader may write the raw files that it makes.
         scratch: a folder of this rank's own that goes when the stage ends.
         memory_bytes: what the rank may hold; a table spills to scratch beyond a share of it.
+        learned: the columns that [extract] learns or splits by, and its option that names each: an invented cell there
+            is a wrong example.
     Attributes:
         metrics: what the stage's record shall say, set alike on every rank.
         events: what happened on the way, such as a method that adapted; for the record, too, and alike on every rank.
@@ -77,6 +79,7 @@ class Workspace:
     run: pathlib.Path
     scratch: pathlib.Path
     memory_bytes: int
+    learned: Mapping[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     shared: dict[str, Any] = field(default_factory=dict)

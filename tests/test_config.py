@@ -35,6 +35,13 @@ def test_what_is_not_given_has_its_default(pipeline):
     assert [one.name for one in found.sections["profile"].methods] == ["statistics"]
 
 
+def test_what_extract_learns_decides_what_clean_makes(pipeline):
+    text = MINIMAL.replace("cnn", "dense") + '[extract]\nextractor = "table"\nlabel = "b"\nsplit = "group"\nby = "a"\n'
+    assert pipeline(text).learned == {"b": "label", "a": "by"}
+    assert pipeline(text).options("clean")["learned"] == {"b": "label", "a": "by"}
+    assert pipeline().learned == {"label": "label"}
+
+
 def test_methods_run_in_the_order_of_their_sections(pipeline):
     text = MINIMAL + "[clean.missing]\n[clean.duplicates]\n[clean.errors]\n"
     assert [one.name for one in pipeline(text).sections["clean"].methods] == ["missing", "duplicates", "errors"]

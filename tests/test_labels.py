@@ -1,6 +1,7 @@
 """Label noise planted with its truth; the models against numpy's least squares, the rule in plain Python."""
 
 import functools
+from dataclasses import replace
 
 import digit_rows
 import numpy as np
@@ -171,10 +172,24 @@ def test_numbers_are_brought_to_one_scale(comm, workspace):
     assert not cells[:, [3, 4]].any()
 
 
-def test_without_a_label_or_with_one_class_there_is_nothing_to_judge(comm, workspace):
-    for rows in ({"a": [1, 2, 3]}, {"a": [1, 2], "label": ["x", "x"]}, {"label": [1, 2] * 50}):
+def test_with_one_class_or_no_other_column_nothing_is_looked_at_and_told(comm, workspace):
+    for rows, why in (
+        ({"a": [1, 2], "label": ["x", "x"]}, "'label' has 0 classes of at least 25 rows, and two are needed"),
+        ({"a": [*range(60)], "label": ["x"] * 60}, "'label' has 1 classes of at least 25 rows, and two are needed"),
+        ({"label": [1, 2] * 50}, "there is no column to tell the class by"),
+    ):
         assert labels.clean(table_of(workspace, **rows), comm).num_rows == len(next(iter(rows.values())))
-        assert workspace.metrics["labels"] == {"noisy": 0, "rows_removed": 0}
+        assert workspace.metrics["labels"] == {"noisy": None, "rows_removed": 0}
+        assert workspace.events.pop() == {"what": "not_run", "action": f"clean.labels looked at nothing: {why}"}
+
+
+def test_the_label_is_what_extract_learns_where_no_column_is_called_so(comm, workspace):
+    rows = {"a": [*range(100)], "bought": ["no"] * 50 + ["yes"] * 50}
+    with pytest.raises(InputError, match="received 'label', allowed: a, bought; name the column of classes"):
+        labels.clean(table_of(workspace, **rows), comm)
+    workspace = replace(workspace, learned={"bought": "label"})
+    labels.clean(table_of(workspace, **rows), comm)
+    assert workspace.metrics["labels"]["noisy"] == 0 and workspace.metrics["labels"]["accuracy"] > 0.9
 
 
 @pytest.mark.parametrize(

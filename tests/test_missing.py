@@ -5,6 +5,7 @@ import importlib.util
 import math
 import pathlib
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -84,7 +85,7 @@ def test_numbers_get_the_lower_median_and_the_rest_the_most_frequent_value(comm,
     found = workspace.metrics["missing"]
     assert found["filled"] == filled
     assert found["methods"] == {"whole": "median", "real": "median", "word": "mode", "kind": "mode", "flag": "mode"}
-    assert found["left"].keys() == {"name", "day", "empty"}
+    assert found["left"].keys() == {"name", "day", "label", "empty"}
     assert found["left"]["empty"] == "no cell is known"
     assert Counter(change[1] for change in changes(workspace)) == filled
     assert (3, "whole", None, "2", "filled") in changes(workspace)
@@ -107,6 +108,23 @@ def test_methods_may_be_chosen_and_columns_kept(comm, workspace):
     assert [row["x"] for row in found["drop"]] == [1, 7]
     assert workspace.metrics["missing"] == {"filled": {}, "rows_dropped": 2, "left": {}}
     assert changes(workspace) == [(3, None, None, None, "dropped"), (4, None, None, None, "dropped")]
+
+
+def test_what_extract_learns_is_neither_filled_nor_used_to_fill(comm, workspace):
+    random = np.random.default_rng(3)
+    bought = random.random(200)
+    rows = {"bought": [None, *bought[1:]], "x": [*bought[:-1], None], "when": [*bought[:-1], None]}
+    workspace = replace(workspace, learned={"bought": "label", "when": "by", "of_another_file": "targets"}, events=[])
+    table = missing.clean(table_of(workspace, 50, **rows), comm, method="regression")
+    assert (rows_of(table, "bought")[0], rows_of(table, "when")[-1]) == (None, None)
+    assert rows_of(table, "x")[-1] == pytest.approx(bought[:-1].mean(), abs=1e-3)  # nothing is left to tell it by
+    assert workspace.metrics["missing"]["left"]["bought"] == "kept: it is what extract.label names"
+    assert [(event["what"], event["action"]) for event in workspace.events] == [
+        ("kept", "left 1 empty cells of 'bought', which extract.label names; to fill it, name it in columns"),
+        ("kept", "left 1 empty cells of 'when', which extract.by names; to fill it, name it in columns"),
+    ]
+    table = missing.clean(table_of(workspace, 50, **rows), comm, method="median", columns=("bought",), keep=())
+    assert rows_of(table, "bought")[0] == np.sort(bought[1:])[99]
 
 
 @IN_A_TEST
@@ -795,3 +813,14 @@ def test_sizes_of_systems_are_few_and_hold_all_gaps():
     assert sizes[64] == 64
     assert (sizes[1:] <= np.ceil(1.25 * np.arange(1, 65)) + 1).all()
     assert len({*sizes.tolist()}) < 22
+
+
+def test_a_clean_table_judges_what_was_filled(comm, workspace, tmp_path):
+    """Six cells are empty: x gets 2 twice, right once; word gets "a" twice, right once; one has no true value."""
+    rows = {"x": [1, None, 2, 3, None, 2], "word": ["a", "a", None, "b", "a", None], "none": [1, 1, 1, 1, 1, None]}
+    true = {"x": [1, 2, 2, 3, 900, 2], "word": ["a", "a", "a", "b", "a", "b"], "none": [1, 1, 1, 1, 1, ""]}
+    truth = write_csv(tmp_path / "truth.csv", ",".join(true), zip(*true.values(), strict=True))
+    missing.clean(table_of(workspace, 2, **rows), comm, truth=truth, columns=("x", "word"))
+    found = workspace.metrics["missing"]
+    assert found["filled"] == {"x": 2, "word": 2}
+    assert [found[rate] for rate in ("precision", "recall", "f1")] == [2 / 4, 2 / 4, 2 / 4]

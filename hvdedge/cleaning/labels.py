@@ -50,7 +50,8 @@ def clean(
 
     Args:
         table: this rank's rows.
-        label: the column of classes, at most 100; a column of that name need not be there where it is the default.
+        label: the column of classes, at most 100; where it is the default and no column is called so, what [extract]
+            names as its label.
         columns: names or patterns (p*) of the columns to tell the class by; all others for none. Text with more than
             50 different values is of no use and left out.
         remove: whether the rows go; otherwise they are only listed, in the quarantine (rule label_noise).
@@ -62,15 +63,15 @@ def clean(
     Returns:
         The rows, without those removed; these are in the change log, too (rule label_noise).
     Raises:
-        InputError: where a column is not there, the label has too many classes, or the truth cannot be used.
+        InputError: where a column is not there, the label has too many classes, or the truth cannot be used. With fewer
+            than two classes of enough rows nothing is looked at, which an event tells.
     """
     if folds < 2:
         raise InputError(f"clean.labels.folds: received {folds}, allowed: 2 or more; raise it")
-    if label not in table.columns and label != "label":
-        raise InputError(unknown("clean.labels.label", label, table.columns))
+    if label == "label" and label not in table.columns:
+        label = next((name for name, option in table.workspace.learned.items() if option == "label"), label)
     if label not in table.columns:
-        event = {"what": "not_run", "action": "clean.labels: no column is called label; name it by clean.labels.label"}
-        table.workspace.events.append(event)
+        raise InputError(f"{unknown('clean.labels.label', label, table.columns)}; name the column of classes")
     names = [name for name in matching(table, columns, "clean.labels.columns") if name != label]
     total = int(counts(table.num_rows, comm).sum())
     known: Cells | CleanTable | None = None
@@ -78,14 +79,17 @@ def clean(
         known = read_cells(truth, (RULE,), table.columns, total) if truth else None
     classes = _classes(table, label, folds, comm)
     is_noise = np.zeros(table.num_rows, bool)
-    found: dict[str, Any] = {"noisy": 0, "rows_removed": 0}
-    if len(classes) >= 2 and names:
+    found: dict[str, Any] = {"noisy": None, "rows_removed": 0}
+    if len(classes) < 2 or not names:
+        what = f"{label!r} has {len(classes)} classes of at least {LEAST_ROWS * folds} rows, and two are needed"
+        action = f"clean.labels looked at nothing: {what if names else 'there is no column to tell the class by'}"
+        table.workspace.events.append({"what": "not_run", "action": action})
+    else:
         numbers = Numbers(table, names, comm)
         model = CrossFit(table, numbers, label, classes, comm, folds=folds, features=features, seed=seed)
         is_noise, told = _look(table, label, classes, model, remove, comm)
         found |= told | {"left_out": numbers.left_out}
-    if remove:
-        found["rows_removed"] = found["noisy"]
+        found["rows_removed"] = found["noisy"] if remove else 0
     if known:
         found |= _judged(table, label, is_noise, known, comm)
     table.workspace.metrics["labels"] = found
@@ -93,9 +97,7 @@ def clean(
 
 
 def _classes(table: Table, label: str, folds: int, comm: MPI.Intracomm) -> pa.Array:
-    """Collective. Return the classes that have enough rows to learn from; none where there is no such column."""
-    if label not in table.columns:
-        return pa.array([], pa.string())
+    """Collective. Return the classes that have enough rows to learn from."""
     is_single = kind(table.schema.field(label).type) != "array"
     counted = value_counts(table, [label], MOST_CLASSES, comm)[label] if is_single else None
     if counted is None:

@@ -1,6 +1,6 @@
 """Fill empty cells: by what is usual in their column, by the rest of their row, by similar rows, by the rows around.
 
-    mean, median, mode   of the column's known cells, exact
+    mean, median, mode   of the column's known cells, exact; the lower median; the nearest whole number among such
     regression           on all other columns, where any of them may be missing: see `hvdedge.gaussian`
     knn                  the weighted mean, or vote, of the nearest rows: see `hvdedge.neighbours`
     last, linear         the value before, the line between the values around: see `hvdedge.series`
@@ -46,10 +46,10 @@ from hvdedge.errors import InputError
 from hvdedge.exact_sums import means
 from hvdedge.imputation import LINE, USUAL, Model
 from hvdedge.options import Count, Natural, Path, Share
-from hvdedge.parallel import agree, allgather_json
+from hvdedge.parallel import agree, allgather_json, counts
 from hvdedge.quantiles import select
 from hvdedge.tables import Table
-from hvdedge.truth import Cells, rates
+from hvdedge.truth import Cells, CleanTable, rates, read_cells
 
 KEPT = ("label",)
 MOST_VALUES = 100_000  # a column of more different values has no value that stands for it
@@ -99,17 +99,19 @@ def clean(
             text columns of which more than half of the cells are different (ids, names): no value stands for them.
         columns: names or patterns (p*) of the columns to fill; all that the method can fill for none.
         keep: columns that stay as they are and by which none is filled, by default a column called label: an invented
-            label is a wrong example, and a feature made from the label tells it.
+            label is a wrong example, and a feature made from the label tells it. So what [extract] names as its label,
+            targets or by is kept in any case, but where `columns` names it.
         neighbours: how many rows make up a cell, for knn.
         order: a column of numbers or times by which rows follow each other, for last, linear and auto; the rows' order
             for none.
         by: a column that names the series that each row is of, such as a sensor, for the same; one series for none.
         least_right: auto leaves a column of categories empty where it gets fewer of the hidden cells right, as a share.
         seed: of the sample and of what is hidden.
-        truth: a file that tells the true values of wrong cells (id, column, kind, value); it judges the result and
-            changes nothing. Right is a number within `tolerance` of its column's range, other cells when equal.
-            To be filled were the cells of the kinds missing, out_of_range and ragged that are not right already, and
-            any other one that is empty, of the records that the table still has and columns that are not kept.
+        truth: a clean table of the same shape, or a file that tells the true values of wrong cells (id, column, kind,
+            value); it judges the result and changes nothing. Right is a number within `tolerance` of its column's
+            range, other cells when equal. To be filled were the cells of the kinds missing, out_of_range and ragged
+            that are not right already, and any other one that is empty and has a true value, of the records that the
+            table still has and columns that are not kept.
         tolerance: see `truth`.
     Returns:
         The same rows with fewer empty cells, or fewer rows. Each filled cell (rule filled) and dropped row (rule
@@ -119,15 +121,19 @@ def clean(
         InputError: where a pattern matches no column or one that the method cannot fill, the order is no column that
             orders, or the truth cannot be used.
     """
-    kept = _kept(table, keep)
+    kept = _kept(table, keep, columns)
     names = [name for name in _fillable(table, method, columns) if name not in kept]
     _check_order(table, order, by, method)
-    cells: Cells | None = None
+    total = int(counts(table.num_rows, comm).sum())
+    known: Cells | CleanTable | None = None
     with agree(comm):
-        cells = Cells(truth, (*EMPTY_KINDS, "text_number"), table.columns) if truth else None
+        known = read_cells(truth, (*EMPTY_KINDS, "text_number"), table.columns, total) if truth else None
     if method == "drop":
         return _drop(table, names, comm)
-    work = _Work(table, names, _Judge(table, cells, kept, tolerance, comm) if cells else None, comm)
+    work = _Work(table, names, _Judge(table, known, kept, tolerance, comm) if known else None, comm)
+    for name in sorted(kept & {*table.columns}):
+        if work.empty[name]:
+            work.leave_kept(table, name)
     for name in set(table.columns) - set(names) - kept if not columns else ():
         if work.empty[name]:
             work.left[name] = f"{kind(table.schema.field(name).type)}: method = {method!r} does not fill this kind"
@@ -153,10 +159,9 @@ def clean(
     return table
 
 
-def _kept(table: Table, keep: tuple[str, ...]) -> set[str]:
-    if keep == KEPT:  # the default names a column that need not be there
-        return {*keep}
-    return {*matching(table, keep, "clean.missing.keep")} if keep else set()
+def _kept(table: Table, keep: tuple[str, ...], columns: tuple[str, ...]) -> set[str]:
+    learned = {*table.workspace.learned, *(keep if keep == KEPT else ())} - {*columns}  # need not be in the table
+    return learned | {*(matching(table, keep, "clean.missing.keep") if keep not in (KEPT, ()) else ())}
 
 
 def _absent(table: Table, names: list[str], comm: MPI.Intracomm) -> dict[str, dict[str, int]]:
@@ -325,6 +330,14 @@ class _Work:
     def leave(self, name: str, why: str) -> None:
         """Note why cells of a column stay empty, beside what there is already."""
         self.left[name] = "; ".join([*([self.left[name]] if name in self.left else []), why])
+
+    def leave_kept(self, table: Table, name: str) -> None:
+        """Note that a column with empty cells is kept, with an event where the pipeline does not say so itself."""
+        option = table.workspace.learned.get(name)
+        self.leave(name, f"kept: it is what extract.{option} names" if option else "kept")
+        if option:
+            action = f"left {self.empty[name]} empty cells of {name!r}, which extract.{option} names"
+            table.workspace.events.append({"what": "kept", "action": f"{action}; to fill it, name it in columns"})
 
     def without_wrong(self, models: list[Model], least_right: float) -> list[Model]:
         """Return the models without the columns of categories that they would nearly always fill wrongly."""
@@ -545,28 +558,27 @@ def _suggest(usual: dict[str, pa.Scalar], models: list[Model]) -> Suggest:
 class _Judge:
     """Compares filled cells with the truth, batch by batch."""
 
-    def __init__(self, table: Table, cells: Cells, kept: set[str], tolerance: float, comm: MPI.Intracomm):
+    def __init__(self, table: Table, known: Cells | CleanTable, kept: set[str], tolerance: float, comm: MPI.Intracomm):
         """Collective."""
-        self.cells = cells
+        self.known = known
         self.names = [name for name in table.columns if name not in kept]
         numbers = of_kind(table, NUMBERS, self.names)
         ends = select(table, [[name] for name in numbers], (0, 1), comm)
         self.allowed = dict(zip(numbers, tolerance * (ends[:, 1] - ends[:, 0]), strict=True))
         self._tally = np.zeros(3, np.int64)  # right, filled, to be filled
+        self._next = dict.fromkeys(self.names, int(counts(table.num_rows, comm)[: comm.rank].sum()))  # row to look at
 
     def look(self, before: pa.RecordBatch, after: pa.RecordBatch, names: set[str]) -> None:
         """Count what is right in those columns of `after` that are in `names`; both hold the same rows."""
-        ids = to_text(before.column(self.cells.id))
         for name in self.names:
             if name not in names:
                 continue
             empty = _is_empty(before.column(name))
             filled = empty & ~_is_empty(after.column(name))
-            known, kinds, true = self.cells.find(ids, name)
+            known, wanted, true = self._true(before, name)
             if not (known | filled).any():
                 continue
             right = self._right(name, after.column(name), true) & known
-            wanted = np.asarray(pc.fill_null(pc.is_in(kinds, value_set=pa.array(EMPTY_KINDS)), False))
             was_right = right & ~empty  # by merging with a duplicate, say
             self._tally += (filled & right).sum(), filled.sum(), (known & (empty | wanted) & ~was_right).sum()
 
@@ -574,6 +586,17 @@ class _Judge:
         """Collective. Return precision, recall and f1 of all ranks together."""
         comm.Allreduce(MPI.IN_PLACE, self._tally, op=MPI.SUM)
         return rates(*self._tally.tolist())
+
+    def _true(self, batch: pa.RecordBatch, name: str) -> tuple[np.ndarray, np.ndarray, pa.Array]:
+        """Return of which of the next cells of a column the true value is known, which have to be filled in any case,
+        and the true values, as text."""
+        if isinstance(self.known, Cells):
+            known, kinds, true = self.known.find(to_text(batch.column(self.known.id)), name)
+            return known, np.asarray(pc.fill_null(pc.is_in(kinds, value_set=pa.array(EMPTY_KINDS)), False)), true
+        row = self._next[name]
+        self._next[name] += batch.num_rows
+        true = self.known.cells(name, row, batch.num_rows)
+        return np.asarray(true.is_valid()), np.zeros(len(true), bool), true
 
     def _right(self, name: str, column: pa.Array, true: pa.Array) -> np.ndarray:
         if name not in self.allowed:

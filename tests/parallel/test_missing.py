@@ -82,7 +82,7 @@ def test_every_method_fills_alike_on_any_number_of_ranks_also_on_more_than_there
         *("regression", "knn", "blend"),
     }
     assert auto["metrics"]["methods"]["series"] == "linear"
-    assert auto["metrics"]["left"].keys() == {"word", "empty", "when", "first"}
+    assert auto["metrics"]["left"].keys() == {"word", "empty", "when", "first", "label"}
     assert {name for name, count in auto["empty"].items() if count} == {"word", "empty", "when", "first", "label"}
     assert auto["empty"]["first"] == 203
     assert first["linear ordered"]["empty"]["size"] <= first["linear ordered"]["empty"]["when"]
