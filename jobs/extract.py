@@ -29,6 +29,7 @@ def main(stage: Stage) -> None:
     codes = _split(stage, cleaned)
     cleaned = cleaned.append(SPLIT, codes)
     stage.metrics.update(_extract(stage, cleaned, ""))
+    _tell_empty(stage)
     if settings["uncleaned"]:
         stage.tell("the rows as they were before clean")
         prepared = stage.read_table("prepared")
@@ -92,8 +93,20 @@ def _split(stage: Stage, table: Table) -> np.ndarray:
     missing = splits.classes_left_out(codes, labels, how, remedy, stage.comm)
     stage.metrics["classes_left_out"] = missing
     for name, classes in missing.items():
-        stage.tell(f"no row for {name} of the classes {shown(classes)}")
+        action = f"no row for {name} of the classes {shown(classes)}; give more rows of them, or {remedy}"
+        stage.note(what="classes_left_out", action=action)
     return codes
+
+
+def _tell_empty(stage: Stage) -> None:
+    """Make it an event that nothing is for validation though the settings ask for some."""
+    settings, rows = stage.settings, stage.metrics["rows"]
+    if rows["validation"] or settings["split"] == "given" or not (settings["borders"] or settings["validation"]):
+        return
+    asked = f"borders = {[*settings['borders']]}" if settings["borders"] else f"validation = {settings['validation']}"
+    remedy = "change them" if settings["borders"] else "raise it, give more rows, or set it to 0"
+    action = f"{asked} leaves none of {sum(rows.values())} examples for validation; {remedy}"
+    stage.note(what="validation_empty", action=action)
 
 
 def _labels(stage: Stage, table: Table) -> pa.Array | pa.ChunkedArray:

@@ -18,10 +18,11 @@ from typing import Literal
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.columns import NUMBERS, kind, matching, of_kind, shown
+from hvdedge.columns import NUMBERS, kind, matching, of_kind, shown, to_floats
 from hvdedge.errors import InputError
 from hvdedge.exact_sums import ends, moments
 from hvdedge.label_values import Label, find_task, fit
+from hvdedge.mixed_series import find_mixed
 from hvdedge.options import Count, Natural
 from hvdedge.sequences import Sequences
 from hvdedge.splits import LEFT_OUT, SPLITS
@@ -115,6 +116,8 @@ def extract(
     rows = Sequences(
         table, comm, time=time, series=series, where=("extract.time", "extract.series"), keep=split != LEFT_OUT
     )
+    if time and not series:
+        _tell_mixed(table, time, split != LEFT_OUT, rows, comm)
     names = [*dict.fromkeys([*channels, *asked])]
     halo = max(plan.span - 1, 1)
 
@@ -225,6 +228,15 @@ def _splits(table: Table) -> np.ndarray:
     parts = [np.asarray(batch.column(0).fill_null(LEFT_OUT), np.uint8) for batch in table.select([SPLIT]).batches()]
     split = np.concatenate([np.empty(0, np.uint8), *parts])
     return np.where(split < len(SPLITS), split, LEFT_OUT).astype(np.uint8)
+
+
+def _tell_mixed(table: Table, time: str, keep: np.ndarray, rows: Sequences, comm: MPI.Intracomm) -> None:
+    """Collective. Make it an event that the rows, taken for one series, are plainly of several."""
+    times = np.concatenate([np.empty(0), *(to_floats(batch.column(0)) for batch in table.select([time]).batches())])
+    shows = find_mixed(np.where(keep, times, np.nan), rows, comm)
+    if shows:
+        action = f"took all rows for one series, though {shows}; if they are of several, name their column in "
+        table.workspace.events.append({"what": "series_mixed", "action": f"{action}extract.series"})
 
 
 def _scales(train: Table, comm: MPI.Intracomm) -> tuple[dict[str, dict], dict[str, str]]:

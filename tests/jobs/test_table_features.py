@@ -71,10 +71,25 @@ def test_splits_by_group_and_time_are_those_of_the_settings(shop, hvdedge, recor
         rows = record(shop / "results/shop/a", "extract")["metrics"]["rows"]
         assert sum(rows.values()) == 400
         assert abs(rows["test"] - 80) <= 20
+        assert record(shop / "results/shop/a", "extract")["events"] == []
     reader = open_features(shop / "results/shop/a/features.h5")
     train, test = (reader.read(split, slice(None))[0] for split in ("train", "test"))
     assert train.shape[1:] == (1,)
     assert train.max() < test.min()
+
+
+def test_a_split_left_empty_and_classes_left_out_are_told(shop, hvdedge, record):
+    settings = ("split=time", "by=day", "validation=0.001", "label=client")
+    done = run(hvdedge, shop, "--to", "extract", *(word for one in settings for word in ("--set", f"extract.{one}")))
+    assert done.status == 0, done.err
+    found = record(shop / "results/shop/a", "extract")
+    left_out, empty = found["events"]
+    assert {*found["metrics"]["classes_left_out"]} == {"test"}
+    assert left_out["what"] == "classes_left_out"
+    assert f"no row for test of the classes {found['metrics']['classes_left_out']['test'][0]}" in left_out["action"]
+    assert (empty["what"], found["metrics"]["rows"]["validation"]) == ("validation_empty", 0)
+    assert empty["action"].startswith("validation = 0.001 leaves none of 400 examples for validation")
+    assert f"validation empty: action = {empty['action']}" in done.out
 
 
 @pytest.mark.parametrize(

@@ -120,3 +120,42 @@ def test_places_lengths_and_halos_are_those_of_the_sorted_rows(mpirun, tmp_path)
         assert left_out == {"rows without a time": 1, "rows of no series": 1}
         for start, halo in halos:
             assert halo == values[max(start - 4, 0) : start]
+
+
+MIXED = """
+    import json, pathlib, sys
+    import numpy as np
+    import pyarrow as pa
+    from mpi4py import MPI
+
+    from hvdedge.mixed_series import find_mixed
+    from hvdedge.parallel import MeteredComm, block
+    from hvdedge.sequences import Sequences
+    from hvdedge.tables import Table
+    from hvdedge.workspace import Workspace
+
+    comm = MeteredComm(MPI.COMM_WORLD)
+    folder = pathlib.Path(sys.argv[1])
+    clock = np.arange(40.0)
+    for times in ([*clock, *clock], [*clock, *(clock + 0.5)], [*clock[20:], *clock[:20]], [1.0, 1.0], [1.0], []):
+        for first in (0, comm.size - 1):  # rows on all ranks, on the last one alone
+            here = comm.rank >= first
+            part = block(len(times), comm.size - first, comm.rank - first) if here else slice(0, 0)
+            mine = np.array(times, float)[part]
+            rows = pa.table({"t": mine})
+            table = Table.from_batches(rows.schema, rows.to_batches(), Workspace(folder, folder, 64_000_000))
+            told = find_mixed(mine, Sequences(table, comm, time="t", series="", where=("time", "series")), comm)
+            if comm.rank == 0:
+                print(json.dumps(told))
+"""
+
+
+def test_mixed_series_are_seen_on_any_number_of_ranks(mpirun, tmp_path):
+    wanted = [
+        "40 of 80 rows have the time of a row before",
+        "the times of 80 rows go back 1 times, to between those before",
+        *("", "1 of 2 rows have the time of a row before", "", ""),
+    ]
+    for ranks in (1, 2, 3, 4):
+        told = [json.loads(line) for line in mpirun(ranks, MIXED, tmp_path).splitlines()]
+        assert told[::2] == told[1::2] == wanted
