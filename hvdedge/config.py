@@ -12,7 +12,7 @@ import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import msgspec
 
@@ -391,13 +391,33 @@ def _sources(path: pathlib.Path, prepare: Prepare) -> tuple[pathlib.Path, ...]:
                 f"SHA-256 {prepare.sha256}" * bool(prepare.sha256),
             ]
             raise InputError("; ".join([str(error), *filter(None, hints)])) from None
-        files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else _glob(place)
+        files = _below(path, one, place) if place.is_dir() else _glob(place)
         if not files:
             raise InputError(
                 f"{path}: prepare.source: received {one!r}, a folder without files; name one that has some"
             )
         found += files
     return tuple(found)
+
+
+def _below(path: pathlib.Path, value: str, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return the files below a folder that prepare.source names as `value`.
+
+    Raises:
+        InputError: where it, or a folder in it, may not be read.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise InputError(
+            f"{path}: prepare.source: received {value!r}, but {error.filename} cannot be read ({error.strerror}); let "
+            "yourself read it (chmod), or name another"
+        ) from None
+
+    try:
+        found = [pathlib.Path(here, name) for here, _, names in os.walk(folder, onerror=refuse) for name in names]
+        return sorted(file for file in found if file.is_file())
+    except OSError as error:
+        refuse(error)
 
 
 def _find_path(path: pathlib.Path, where: str, value: str) -> pathlib.Path:

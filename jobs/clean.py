@@ -1,5 +1,7 @@
 """Remove what is wrong, double or missing: prepared/ -> cleaned/."""
 
+from hvdedge.errors import InputError
+from hvdedge.parallel import counts
 from hvdedge.stage import Stage, start
 from hvdedge.tables import balance
 
@@ -7,8 +9,13 @@ from hvdedge.tables import balance
 def main(stage: Stage) -> None:
     """Remove what is wrong, double or missing."""
     table = stage.read_table("prepared")
-    for _, clean in stage.methods():
+    for name, clean in stage.methods():
         table = clean(table, stage.comm)
+        if not counts(table.num_rows, stage.comm).any():
+            raise InputError(
+                f"clean.{name}: received rows of which it leaves none, allowed: settings that keep some; clean less "
+                f"strictly or take [clean.{name}] out"
+            )
     stage.write_table("cleaned", balance(table, stage.comm))
 
 

@@ -1,5 +1,7 @@
 """Pipelines: defaults, changes, and one clear line for each thing that can be wrong."""
 
+import errno
+import os
 import pathlib
 import tomllib
 
@@ -86,6 +88,25 @@ def test_a_source_is_found_beside_the_toml_then_in_the_data_folder(pipeline, tmp
     assert pipeline(MINIMAL.replace("rows.csv", "far.csv")).sources == ((data / "far.csv").resolve(),)
     (tmp_path / "b.csv").write_text("a\n1\n")
     assert [path.name for path in pipeline(MINIMAL.replace("rows.csv", "*.csv")).sources] == ["b.csv", "rows.csv"]
+
+
+def test_a_folder_that_may_not_be_read_is_not_called_empty(pipeline, tmp_path, monkeypatch):
+    text = MINIMAL.replace("rows.csv", "folder")
+    for place in ("folder/a.csv", "folder/inner/b.csv"):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).write_text("a\n1\n")
+    assert [path.name for path in pipeline(text).sources] == ["a.csv", "b.csv"]
+    scandir = os.scandir
+
+    def refuse(place):  # as the system does, but root reads everything
+        if str(place) == str(tmp_path / "folder" / "inner"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    line = r"prepare.source: received 'folder', but .*folder/inner cannot be read \(Permission denied\); let yourself"
+    with pytest.raises(InputError, match=line):
+        pipeline(text)
 
 
 def test_a_missing_source_says_where_it_can_be_had(pipeline):

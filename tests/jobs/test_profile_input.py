@@ -42,11 +42,18 @@ def test_a_table_of_one_row(profiled):
     assert (found["columns"]["a"]["mean"], found["columns"]["a"]["std"]) == (1.0, None)
 
 
-def test_a_table_of_no_row(profiled):
-    found = result(*profiled("a,b\n", head="header = true\n"))
-    assert found["rows"] == 0
-    assert {name: its["count"] for name, its in found["columns"].items()} == {"a": 0, "b": 0}
-    assert found["inclusion_dependencies"] == found["foreign_keys"] == []
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ("", "odd.csv: received a table without rows, whose columns are a, b, allowed: at least one row; add rows"),
+        ('[clean.missing]\nmethod = "drop"\n', "clean.missing: received rows of which it leaves none, allowed"),
+    ],
+)
+def test_a_table_of_no_row_is_one_line(profiled, sections, line):
+    rows = "1,\n2,\n" if sections else ""
+    done, _ = profiled(f"a,b\n{rows}", sections, head="header = true\n")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert line in done.err
 
 
 def test_a_column_all_missing(profiled):
