@@ -102,7 +102,7 @@ def run(
     checked = config.read_pipeline(pipeline, changes, last)
     if first and first not in checked.stages:
         raise InputError(
-            f"--from: received {first!r}, allowed: {', '.join(checked.stages)}, as {pipeline} names no model"
+            f"--from: received {first!r}, allowed: {', '.join(checked.stages)}, as {pipeline} has no [{first}]"
         )
     name = name or datetime.datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     results = results.absolute()

@@ -148,7 +148,7 @@ class Pipeline:
     Attributes:
         sources: the files that prepare reads, found and resolved.
         stages: those that it is about: without a section on learning those up to its features, or tables, and the
-            report.
+            report; compress where it has a section.
     """
 
     path: pathlib.Path
@@ -210,10 +210,11 @@ def read_pipeline(
         )
     seed = _checked(path, "seed", tree.get("seed", 0), Natural)
     stages = _stages(tree, last)
-    reading = _Reading(path, seed, last if stages == STAGES else stages[-2])
+    reading = _Reading(path, seed, last if "train" in stages else stages[-2])
     sections = {stage: reading.section(stage, tree.get(stage, {})) for stage in STAGES}
     consistency.check_split(path, sections)
     if last in STAGES[STAGES.index("train") :]:
+        consistency.check_features(path, sections, is_given="extract" in tree)
         consistency.check_model(path, sections)
     sources = _sources(path, Prepare(**sections["prepare"].settings)) if find_sources else ()
     consistency.check_tables(path, sections, sources)
@@ -265,14 +266,17 @@ def to_toml(tree: Mapping[str, Any], name: str = "") -> str:
 
 
 def _stages(tree: Mapping[str, Any], last: str) -> tuple[str, ...]:
-    """Return the stages that a file is about, of which `last` is one: all, or those before train and the report."""
+    """Return the stages that a file is about, of which `last` is one.
+
+    Those up to its features, or tables, and the report, or all; compress, on which none depends, by its section alone.
+    """
     for ending in ("extract", "profile"):
         before = STAGES[: STAGES.index(ending) + 1]
         if last not in (*before, "report") or tree.keys() & {*STAGES} - {*before, "report"}:
             break
         if ending in tree or ending == "profile":
             return (*before, "report")
-    return STAGES
+    return tuple(stage for stage in STAGES if stage != "compress" or stage in tree or stage == last)
 
 
 class _Reading:

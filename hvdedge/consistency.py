@@ -38,6 +38,24 @@ def check_split(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
         )
 
 
+def check_features(path: pathlib.Path, sections: Mapping[str, "Section"], *, is_given: bool) -> None:
+    """Hold that a pipeline that trains on the user's own files says what of them is learnt; a reader may make its rows.
+
+    Args:
+        is_given: whether it has a section [extract].
+    Raises:
+        InputError: where it has none.
+    """
+    model = sections["train"].choices.get("model")
+    if is_given or model is None or not sections["prepare"].settings["source"]:
+        return
+    able = [name for name in methods.names("features") if {*_examples("features", name)} & {*model.method.examples}]
+    raise InputError(
+        f"{path}: extract: received no section, though [train] needs it to know what is learnt; add [extract] "
+        f"with an extractor ({', '.join(able)}) and its columns, such as label"
+    )
+
+
 def check_model(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
     """Hold that the model takes what extract makes.
 
@@ -51,7 +69,7 @@ def check_model(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
             made, maker = VECTORS, f"extract.{reduction.name}"
     if model is None or {*made} & {*model.method.examples}:
         return
-    able = [name for name in methods.names("models") if {*made} & {*methods.find("models", name, "").examples}]
+    able = [name for name in methods.names("models") if {*made} & {*_examples("models", name)}]
     raise InputError(
         f"{path}: train.model: received {model.name!r}, which takes {', '.join(model.method.examples)}, for the "
         f"{', '.join(made)} of {maker}, allowed: "
@@ -74,3 +92,7 @@ def check_tables(path: pathlib.Path, sections: Mapping[str, "Section"], sources:
                     f"{path}: {stage}.{chosen.name}.{name}: received {place!r}, which is or holds {own[place]!r} that "
                     "prepare reads, allowed: other tables; name these alone"
                 )
+
+
+def _examples(kind: str, name: str) -> tuple[str, ...]:
+    return methods.find(kind, name, "").examples

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hvdedge import config, methods
 from hvdedge.errors import InputError
 
-MINIMAL = '[prepare]\nreader = "csv"\nsource = "rows.csv"\n[train]\nmodel = "cnn"\n'
+PREPARE = '[prepare]\nreader = "csv"\nsource = "rows.csv"\n'
+TRAIN = '[train]\nmodel = "cnn"\n'
+MINIMAL = PREPARE + "[extract]\n" + TRAIN
 
 
 @pytest.fixture
@@ -205,7 +207,7 @@ def test_without_a_section_on_learning_a_pipeline_is_about_tables(pipeline, tmp_
     assert found.stages == ("prepare", "clean", "profile", "report")
     (tmp_path / "written.toml").write_text(config.to_toml(found.as_written()))
     assert config.read_pipeline(tmp_path / "written.toml").stages == found.stages
-    assert pipeline().stages == config.STAGES
+    assert pipeline(MINIMAL + "[compress]\n").stages == config.STAGES
     with pytest.raises(InputError, match="train.model: received nothing"):
         config.read_pipeline(tmp_path / "written.toml", last="train")
 
@@ -229,8 +231,33 @@ def test_without_a_section_on_training_a_pipeline_ends_with_its_features(pipelin
 )
 def test_a_model_that_cannot_take_the_features_is_told_before_anything_runs(pipeline, tmp_path, extract, model, told):
     with pytest.raises(InputError, match=f"some.toml: train.model: received .*{told}"):
-        pipeline(MINIMAL.replace("cnn", model) + f"[extract]\n{extract}\n")
+        pipeline(PREPARE + TRAIN.replace("cnn", model) + f"[extract]\n{extract}\n")
     assert config.read_pipeline(tmp_path / "some.toml", last="extract").sections["train"].choices["model"].name == model
+
+
+@pytest.mark.parametrize(
+    ("model", "able"), [("cnn", "image"), ("dense", "image, table, windows"), ("embedding", "text")]
+)
+def test_training_on_rows_of_ones_own_without_extract_is_told_before_anything_runs(pipeline, tmp_path, model, able):
+    text = PREPARE + TRAIN.replace("cnn", model)
+    with pytest.raises(InputError, match=rf"extract: received no section, .*; add \[extract\] .* \({able}\) and its"):
+        pipeline(text)
+    assert config.read_pipeline(tmp_path / "some.toml", last="profile").sections["train"].choices["model"].name == model
+    assert pipeline('[prepare]\nreader = "digits"\n' + TRAIN).sections["extract"].choices["extractor"].name == "image"
+
+
+def test_compress_runs_where_it_has_a_section_and_evaluate_wherever_a_model_is_trained(pipeline, tmp_path):
+    found = pipeline()
+    assert found.stages == ("prepare", "clean", "profile", "extract", "train", "evaluate", "report")
+    (tmp_path / "written.toml").write_text(config.to_toml(found.as_written()))
+    assert config.read_pipeline(tmp_path / "written.toml").stages == found.stages
+    assert pipeline(MINIMAL, ["compress.prune.sparsity=0.5"]).stages == config.STAGES
+    assert config.read_pipeline(tmp_path / "some.toml", last="compress").stages == config.STAGES  # asked for by --to
+    without_model = MINIMAL.replace('model = "cnn"\n', "")
+    (tmp_path / "some.toml").write_text(without_model)
+    assert "train" in config.read_pipeline(tmp_path / "some.toml", last="extract").stages
+    with pytest.raises(InputError, match="train.model: received nothing"):
+        pipeline(without_model)
 
 
 @pytest.mark.parametrize("tables", ['"rows.csv"', '["more.csv", "rows.csv"]', '"."'])

@@ -119,7 +119,8 @@ def test_the_data_folder_is_exported_absolute_as_ranks_start_elsewhere(monkeypat
 def run(tmp_path):
     """A pipeline and a run's folder in which the first three stages are done."""
     (tmp_path / "rows.csv").write_text("a\n1\n")
-    (tmp_path / "some.toml").write_text('[prepare]\nreader = "csv"\nsource = "rows.csv"\n[train]\nmodel = "cnn"\n')
+    text = '[prepare]\nreader = "csv"\nsource = "rows.csv"\n[extract]\n[train]\nmodel = "cnn"\n[compress]\n'
+    (tmp_path / "some.toml").write_text(text)
     pipeline = config.read_pipeline(tmp_path / "some.toml")
     for stage in ("prepare", "clean", "profile"):
         (tmp_path / f"{stage}.out").write_text("made")

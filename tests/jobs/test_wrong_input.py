@@ -121,7 +121,7 @@ def test_a_pipeline_of_ones_own_needs_no_section_for_stages_that_do_not_run(hvde
     one_line(hvdedge("show", tmp_path / "results", "--csv"), "--csv")
     allowed = "allowed: cnn, dense, embedding; name one under"
     one_line(hvdedge(*words, "--to", "train"), f"train.model: received nothing, {allowed}")
-    one_line(hvdedge(*words, "--from", "train"), "--from", "allowed: prepare, clean, profile, report")
+    one_line(hvdedge(*words, "--from", "train"), "--from", "allowed: prepare, clean, profile, report", "no [train]")
 
 
 def test_a_report_that_cannot_be_written_and_a_run_left_out_are_told(hvdedge, record, digits, tmp_path):
