@@ -133,6 +133,7 @@ def run(
 
 def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, first: str | None, last: str) -> int:
     from hvdedge import config, launch, records
+    from hvdedge.named_columns import check_columns
     from hvdedge.progress import Display
 
     stages = launch.pending(pipeline, folder, first, last)
@@ -142,8 +143,11 @@ def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, fir
     records.replace(folder / "pipeline.toml", config.to_toml(pipeline.as_written()).encode())
     records.replace(folder / "cluster.toml", config.to_toml(jobs[stages[0]].cluster.as_written()).encode())
     outcome = launch.Outcome(0)
+    later = [stage for stage in stages if stage != "prepare"]
     with Display(len(stages)) as display:
         for stage in stages:
+            if stage in later[:1]:
+                check_columns(pipeline, later, folder)
             display.begin(stage, jobs[stage].ranks)
             outcome = launch.run_job(jobs[stage], display.show)
             if outcome.status:

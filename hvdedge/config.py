@@ -19,7 +19,7 @@ import msgspec
 from hvdedge import consistency, methods
 from hvdedge.errors import InputError
 from hvdedge.methods import Method, Option, unknown
-from hvdedge.options import Between, Count, Fraction, Natural, Path, Positive, spelled
+from hvdedge.options import Between, ColumnName, Count, Fraction, Natural, Path, Positive, spelled
 from hvdedge.records import STAGES
 
 ROOT = methods.PACKAGE.parent
@@ -64,7 +64,7 @@ class Extract(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     split: Literal["stratified", "random", "group", "time", "given"] = "stratified"
-    by: str = ""
+    by: ColumnName = ""
     validation: Fraction = 0.1
     test: Between = 0.2
     borders: tuple[str, ...] = ()

@@ -43,9 +43,11 @@ _TYPES = {
             "Between",
             "Portion",
             "Scaling",
+            "Path",
+            "ColumnName",
         )
     },
-    **{"Path": options.Path, "Literal": Literal, "bool": bool, "int": int, "float": float, "str": str, "tuple": tuple},
+    **{"Literal": Literal, "bool": bool, "int": int, "float": float, "str": str, "tuple": tuple},
 }
 
 

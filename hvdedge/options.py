@@ -41,6 +41,10 @@ Path = Annotated[str, Meta(description="path")]
 In a `tuple[Path, ...]`, a pattern stands for all files that it matches."""
 
 
+ColumnName = Annotated[str, Meta(description="column")]
+"""A column of the table, or in most a pattern (p*); held against what prepare read before the stages after it begin."""
+
+
 def spelled(wanted: Any) -> str:
     """Return in words what an option of this type may be: `"auto", true, false`, `a whole number from 0`."""
     origin, parts = typing.get_origin(wanted), typing.get_args(wanted)

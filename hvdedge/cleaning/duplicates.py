@@ -30,7 +30,7 @@ from hvdedge.hashes import row_keys
 from hvdedge.linkage import clusters, components, copies, stand_out
 from hvdedge.merging import merge as merge_rows
 from hvdedge.mixing import mix
-from hvdedge.options import Natural, Path, Share
+from hvdedge.options import ColumnName, Natural, Path, Share
 from hvdedge.parallel import counts, frequencies, send_rows
 from hvdedge.spool import Spool
 from hvdedge.tables import Table
@@ -50,16 +50,16 @@ def clean(
     table: Table,
     comm: MPI.Intracomm,
     *,
-    id: str = "",
+    id: ColumnName = "",
     link: bool = False,
     one_to_one: Literal["auto"] | bool = "auto",
     threshold: Share | None = None,
     labels: Path = "",
-    columns: tuple[str, ...] = (),
+    columns: tuple[ColumnName, ...] = (),
     passes: tuple[Literal["columns", "words", "minhash", "sorted", "projection"], ...] = (),
     max_candidates: Natural = 0,
     keep: Literal["complete", "frequent", "newest"] = "complete",
-    newest: str = "",
+    newest: ColumnName = "",
     merge: bool = True,
     seed: Natural = 0,
     truth: Path = "",

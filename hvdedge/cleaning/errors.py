@@ -28,7 +28,7 @@ from hvdedge.columns import NUMBERS, TEXTS, arrays, kind, matching, of_kind, pla
 from hvdedge.dependencies import Codes, Dependency, find, parse, read_constraints
 from hvdedge.errors import InputError
 from hvdedge.isolation import Forest
-from hvdedge.options import Count, Fraction, Natural, Path, Positive, Share
+from hvdedge.options import ColumnName, Count, Fraction, Natural, Path, Positive, Share
 from hvdedge.parallel import agree, counts
 from hvdedge.spelling import misspellings
 from hvdedge.tables import Table
@@ -46,7 +46,7 @@ def clean(
     table: Table,
     comm: MPI.Intracomm,
     *,
-    columns: tuple[str, ...] = (),
+    columns: tuple[ColumnName, ...] = (),
     outliers: Literal["gap", "robust_z", "isolation", "none"] = "gap",
     pool: bool = True,
     slack: Positive = 0.5,

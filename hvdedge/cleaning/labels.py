@@ -23,7 +23,7 @@ from hvdedge.columns import kind, matching, to_text, value_counts
 from hvdedge.errors import InputError
 from hvdedge.kernel_ridge import CrossFit, Numbers
 from hvdedge.methods import unknown
-from hvdedge.options import Count, Natural, Path
+from hvdedge.options import ColumnName, Count, Natural, Path
 from hvdedge.parallel import agree, counts
 from hvdedge.tables import Table
 from hvdedge.truth import Cells, CleanTable, rates, read_cells
@@ -38,8 +38,8 @@ def clean(
     table: Table,
     comm: MPI.Intracomm,
     *,
-    label: str = "label",
-    columns: tuple[str, ...] = (),
+    label: ColumnName = "label",
+    columns: tuple[ColumnName, ...] = (),
     remove: bool = False,
     folds: Count = 5,
     features: Count = 512,

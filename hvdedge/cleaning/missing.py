@@ -45,7 +45,7 @@ from hvdedge.coordinates import Column, Number, describe
 from hvdedge.errors import InputError
 from hvdedge.exact_sums import means
 from hvdedge.imputation import LINE, USUAL, Model
-from hvdedge.options import Count, Natural, Path, Share
+from hvdedge.options import ColumnName, Count, Natural, Path, Share
 from hvdedge.parallel import agree, allgather_json, counts
 from hvdedge.quantiles import select
 from hvdedge.tables import Table
@@ -81,11 +81,11 @@ def clean(
     comm: MPI.Intracomm,
     *,
     method: Literal["auto", "mean", "median", "mode", "knn", "regression", "last", "linear", "drop"] = "auto",
-    columns: tuple[str, ...] = (),
-    keep: tuple[str, ...] = ("label",),
+    columns: tuple[ColumnName, ...] = (),
+    keep: tuple[ColumnName, ...] = ("label",),
     neighbours: Count = 10,
-    order: str = "",
-    by: str = "",
+    order: ColumnName = "",
+    by: ColumnName = "",
     least_right: Share = 0.1,
     seed: Natural = 0,
     truth: Path = "",

@@ -35,7 +35,7 @@ from mpi4py import MPI
 from hvdedge.columns import NUMBERS, kind, matching, plain, shown, to_floats, to_text
 from hvdedge.errors import InputError
 from hvdedge.hashes import row_keys
-from hvdedge.options import Natural, NonNegative, Path
+from hvdedge.options import ColumnName, Natural, NonNegative, Path
 from hvdedge.parallel import agree, allgather_bytes, frequencies
 from hvdedge.quantiles import select
 from hvdedge.spool import Spool
@@ -57,17 +57,17 @@ def clean(
     table: Table,
     comm: MPI.Intracomm,
     *,
-    drop: tuple[str, ...] = (),
-    hash: tuple[str, ...] = (),
-    generalise: tuple[str, ...] = (),
-    mask: tuple[str, ...] = (),
+    drop: tuple[ColumnName, ...] = (),
+    hash: tuple[ColumnName, ...] = (),
+    generalise: tuple[ColumnName, ...] = (),
+    mask: tuple[ColumnName, ...] = (),
     key: Path = "",
     key_variable: str = "HVDEDGE_PRIVACY_KEY",
     width: NonNegative = 0.0,
     dates: Literal["month", "year"] = "month",
     keep_first: Natural = 1,
     keep_last: Natural = 0,
-    quasi: tuple[str, ...] = (),
+    quasi: tuple[ColumnName, ...] = (),
     k: Natural = 0,
     suppress: bool = False,
 ) -> Table:

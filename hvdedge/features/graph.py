@@ -23,7 +23,7 @@ from hvdedge.columns import NUMBERS, kind, matching, plain, shown, to_floats
 from hvdedge.errors import InputError
 from hvdedge.graph_tensors import GraphPart
 from hvdedge.graphs import Graph, read_graph
-from hvdedge.options import Path
+from hvdedge.options import ColumnName, Path
 from hvdedge.parallel import counts, fetch_rows
 from hvdedge.splits import LEFT_OUT
 from hvdedge.tables import SPLIT, Table
@@ -38,13 +38,13 @@ def extract(
     table: Table,
     comm: MPI.Intracomm,
     *,
-    label: str = "label",
-    id: str = "id",
+    label: ColumnName = "label",
+    id: ColumnName = "id",
     edges: Path = "",
     directed: bool = False,
     normalize: Literal["symmetric", "row", "none"] = "symmetric",
     self_loops: bool = True,
-    columns: tuple[str, ...] = ("*",),
+    columns: tuple[ColumnName, ...] = ("*",),
     scale_rows: bool = False,
 ) -> Features:
     """Collective. Make a graph of the rows: normalised adjacency, float32 features and class of each node, its split.

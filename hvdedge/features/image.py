@@ -20,7 +20,7 @@ from hvdedge.class_labels import find_classes, split_codes
 from hvdedge.columns import plain, to_floats
 from hvdedge.errors import InputError
 from hvdedge.images import changed, encode, pixel_columns
-from hvdedge.options import Count
+from hvdedge.options import ColumnName, Count
 from hvdedge.sampling import first_row
 from hvdedge.splits import LEFT_OUT
 from hvdedge.tables import SPLIT, Table
@@ -34,8 +34,8 @@ def extract(
     table: Table,
     comm: MPI.Intracomm,
     *,
-    label: str = "label",
-    columns: str = "p*",
+    label: ColumnName = "label",
+    columns: ColumnName = "p*",
     shape: tuple[int, ...] = (8, 8, 1),
     scale: Literal["channel", "image"] | bool = True,
     resize: tuple[Count, ...] = (),

@@ -43,7 +43,7 @@ from hvdedge.errors import InputError
 from hvdedge.exact_sums import ends, means, moments
 from hvdedge.hashes import hash_text
 from hvdedge.label_values import fit as fit_label
-from hvdedge.options import Count, Natural, Path
+from hvdedge.options import ColumnName, Count, Natural, Path
 from hvdedge.parallel import frequencies
 from hvdedge.splits import LEFT_OUT
 from hvdedge.tables import SPLIT, Table
@@ -65,14 +65,14 @@ def extract(
     table: Table,
     comm: MPI.Intracomm,
     *,
-    label: str = "label",
+    label: ColumnName = "label",
     task: Literal["auto", "classification", "regression"] = "auto",
-    drop: tuple[str, ...] = (),
-    keep: tuple[str, ...] = (),
-    numbers: tuple[str, ...] = (),
-    one_hot: tuple[str, ...] = (),
-    hash: tuple[str, ...] = (),
-    embed: tuple[str, ...] = (),
+    drop: tuple[ColumnName, ...] = (),
+    keep: tuple[ColumnName, ...] = (),
+    numbers: tuple[ColumnName, ...] = (),
+    one_hot: tuple[ColumnName, ...] = (),
+    hash: tuple[ColumnName, ...] = (),
+    embed: tuple[ColumnName, ...] = (),
     one_hot_levels: Count = 64,
     embed_levels: Natural = 0,
     hash_levels: Count = 1000,

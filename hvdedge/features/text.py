@@ -20,7 +20,7 @@ from hvdedge.class_labels import find_classes, split_codes, training_rows
 from hvdedge.columns import TEXTS, kind, of_kind, plain, shown
 from hvdedge.errors import InputError
 from hvdedge.frequent import frequent
-from hvdedge.options import Count
+from hvdedge.options import ColumnName, Count
 from hvdedge.splits import LEFT_OUT
 from hvdedge.tables import SPLIT, Table
 from hvdedge.tensors import Features
@@ -37,8 +37,8 @@ def extract(
     table: Table,
     comm: MPI.Intracomm,
     *,
-    label: str = "label",
-    column: str = "text",
+    label: ColumnName = "label",
+    column: ColumnName = "text",
     tokens: Literal["words", "subwords", "characters"] = "words",
     vocabulary: Count = 10_000,
     least: Count = 2,

@@ -23,7 +23,7 @@ from hvdedge.errors import InputError
 from hvdedge.exact_sums import ends, moments
 from hvdedge.label_values import Label, find_task, fit
 from hvdedge.mixed_series import find_mixed
-from hvdedge.options import Count, Natural
+from hvdedge.options import ColumnName, Count, Natural
 from hvdedge.sequences import Sequences
 from hvdedge.splits import LEFT_OUT, SPLITS
 from hvdedge.tables import SPLIT, Table
@@ -40,11 +40,11 @@ def extract(
     table: Table,
     comm: MPI.Intracomm,
     *,
-    columns: tuple[str, ...] = (),
-    targets: tuple[str, ...] = (),
-    label: str = "",
-    time: str = "",
-    series: str = "",
+    columns: tuple[ColumnName, ...] = (),
+    targets: tuple[ColumnName, ...] = (),
+    label: ColumnName = "",
+    time: ColumnName = "",
+    series: ColumnName = "",
     window: Count = 24,
     horizon: Count = 1,
     stride: Count = 1,

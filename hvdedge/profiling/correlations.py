@@ -24,7 +24,7 @@ from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, kind, of_kind, plain, shown,
 from hvdedge.errors import InputError
 from hvdedge.information import mutual_information
 from hvdedge.mixing import mix
-from hvdedge.options import Count
+from hvdedge.options import ColumnName, Count
 from hvdedge.parallel import allgather_rows, counts
 from hvdedge.quantiles import select
 from hvdedge.tables import Table
@@ -36,7 +36,7 @@ MOST_COLUMNS = 50  # of a matrix; and of categories that are held against each o
 BARS = 20
 
 
-def profile(table: Table, comm: MPI.Intracomm, *, label: str = "", top: Count = 20) -> dict:
+def profile(table: Table, comm: MPI.Intracomm, *, label: ColumnName = "", top: Count = 20) -> dict:
     """Collective. Tell how strongly columns go together.
 
     Args:

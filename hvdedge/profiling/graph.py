@@ -20,7 +20,7 @@ from hvdedge.columns import kind, plain, shown, value_counts
 from hvdedge.errors import InputError
 from hvdedge.graphs import Graph, read_graph
 from hvdedge.linkage import components
-from hvdedge.options import Path
+from hvdedge.options import ColumnName, Path
 from hvdedge.parallel import allgather_rows, fetch_rows, send_rows
 from hvdedge.quantiles import place_of
 from hvdedge.tables import Table
@@ -33,7 +33,13 @@ ROUND_EDGES = 1 << 18
 
 
 def profile(
-    table: Table, comm: MPI.Intracomm, *, edges: Path = "", id: str = "id", label: str = "", directed: bool = False
+    table: Table,
+    comm: MPI.Intracomm,
+    *,
+    edges: Path = "",
+    id: ColumnName = "id",
+    label: ColumnName = "",
+    directed: bool = False,
 ) -> dict:
     """Collective. Describe the graph of the rows: edges, degrees, connected components, how alike neighbours are.
 

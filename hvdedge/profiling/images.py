@@ -13,11 +13,17 @@ from hvdedge.columns import plain, shown, to_floats, value_counts
 from hvdedge.errors import InputError
 from hvdedge.exact_sums import ends, moments
 from hvdedge.images import pixel_columns
+from hvdedge.options import ColumnName
 from hvdedge.tables import Table
 
 
 def profile(
-    table: Table, comm: MPI.Intracomm, *, columns: str = "p*", shape: tuple[int, ...] = (), label: str = ""
+    table: Table,
+    comm: MPI.Intracomm,
+    *,
+    columns: ColumnName = "p*",
+    shape: tuple[int, ...] = (),
+    label: ColumnName = "",
 ) -> dict:
     """Collective. Tell mean, deviation and ends of the pixels of each channel, and how many images a class has.
 

@@ -21,7 +21,7 @@ from mpi4py import MPI
 from hvdedge.columns import NUMBERS, kind, matching, of_kind, shown
 from hvdedge.errors import InputError
 from hvdedge.exact_sums import ends
-from hvdedge.options import Count
+from hvdedge.options import ColumnName, Count
 from hvdedge.parallel import allgather_rows, counts, frequencies
 from hvdedge.sequences import Sequences
 from hvdedge.tables import Table
@@ -39,9 +39,9 @@ def profile(
     table: Table,
     comm: MPI.Intracomm,
     *,
-    time: str = "",
-    by: str = "",
-    columns: tuple[str, ...] = (),
+    time: ColumnName = "",
+    by: ColumnName = "",
+    columns: tuple[ColumnName, ...] = (),
     lags: Count = 48,
 ) -> dict:
     """Collective. Tell the sampling, gaps, autocorrelation and season of series.

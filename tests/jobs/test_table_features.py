@@ -95,7 +95,10 @@ def test_a_split_left_empty_and_classes_left_out_are_told(shop, hvdedge, record)
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        (["split=group", "by=clients"], "extract.by: received 'clients', allowed: order, client, sum"),
+        (
+            ["split=group", "by=clients"],
+            "extract.by: received 'clients', which matches no column, allowed: order, client",
+        ),
         (["split=time", "by=region"], "for split = 'time', allowed: dates, times, numbers"),
         (["split=group", "by=paid"], "received 'group' by 'paid', which leaves no row for"),
         (["drop=sums"], "extract.drop: received 'sums', which matches no column"),

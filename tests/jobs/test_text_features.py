@@ -65,7 +65,10 @@ def test_text_is_learnt_end_to_end(mail, hvdedge, record):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ("extract.column=texts", "extract.column: received 'texts', no column, allowed: a column of text (text)"),
+        (
+            "extract.column=texts",
+            "extract.column: received 'texts', which matches no column, allowed: kind, text",
+        ),
         ("extract.tokens=letters", "extract.tokens: received 'letters', allowed: characters, subwords, words"),
         ("extract.length=0", "extract.length: received 0, allowed: "),
         ("extract.storage=int4", "extract.storage: received 'int4', allowed: auto, float16, float32, uint8"),

@@ -1,0 +1,104 @@
+"""Columns that a pipeline names and prepare did not read are told before any other stage begins."""
+
+import pytest
+
+from hvdedge import config, methods
+from hvdedge.errors import InputError
+from hvdedge.named_columns import check_columns
+from hvdedge.options import ColumnName
+from hvdedge.records import RunRecord
+
+PIPELINE = """
+[prepare]
+reader = "csv"
+source = "rows.csv"
+[clean.duplicates]
+id = "order"
+[clean.missing]
+columns = ["price*", "[EUR]"]
+[profile.correlations]
+label = "paid"
+[extract]
+extractor = "table"
+label = "paid"
+split = "group"
+by = "client"
+drop = ["cl*"]
+[train]
+model = "dense"
+"""
+COLUMNS = ["order", "client", "price", "price_2", "[EUR]", "paid"]
+WRONG = [
+    ("clean.duplicates.id=oder", "clean.duplicates.id: received 'oder', which matches no column", "mean 'order'?"),
+    (
+        'clean.missing.columns=["price", "x*"]',
+        "clean.missing.columns: received 'x*', which",
+        "name one by clean.",
+    ),
+    (
+        "profile.correlations.label=no",
+        "profile.correlations.label: received 'no', which",
+        "order, client, price",
+    ),
+    ("extract.by=clients", "extract.by: received 'clients', which", "did you mean 'client'?"),
+    ('extract.keep="prices"', "extract.keep: received 'prices'", "did you mean 'price'?"),
+    ("extract.label=Paid", "extract.label: received 'Paid'", "did you mean 'paid'?"),
+]
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Hold a pipeline's columns against those of a prepared table."""
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+
+    def run(*changes, text=PIPELINE, columns=COLUMNS, stages=config.STAGES[1:]):
+        (tmp_path / "some.toml").write_text(text)
+        record = RunRecord("prepare", "some", "r", "done", "local", "", None, 1)
+        record.metrics = {"columns": dict.fromkeys(columns, {})}
+        record.write(tmp_path)
+        check_columns(config.read_pipeline(tmp_path / "some.toml", changes), stages, tmp_path)
+
+    return run
+
+
+def test_names_patterns_and_the_columns_that_stages_add_pass(check):
+    check()
+    check("extract.by=_file")
+
+
+@pytest.mark.parametrize(("change", "line", "remedy"), WRONG, ids=[change for change, _, _ in WRONG])
+def test_a_column_that_prepare_did_not_read_is_one_line(check, change, line, remedy):
+    with pytest.raises(InputError) as error:
+        check(change)
+    assert f"some.toml: {line}" in str(error.value)
+    assert remedy in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_only_the_stages_that_run_are_held(check):
+    check("extract.by=clients", stages=("clean", "profile"))
+
+
+def test_the_default_of_a_chosen_method_is_held_and_said_to_be_none_of_the_users(check):
+    text = PIPELINE.replace('label = "paid"\nsplit', "split")
+    with pytest.raises(InputError, match=r"extract.label: received nothing and took 'label', which .*extract.label"):
+        check(text=text)
+    check(text=text, columns=[*COLUMNS, "label"])
+    check("clean.labels.folds=3")  # its label, and what clean.missing keeps, are the defaults of methods among others
+
+
+def test_a_message_names_some_of_many_columns(check):
+    many = [f"c{number}" for number in range(300)]
+    with pytest.raises(InputError, match=r"allowed: c0, c1, .*, c18, \.\.\.; name one by clean.duplicates.id"):
+        check(columns=many)
+
+
+def test_every_option_called_for_a_column_is_one():
+    """So that a new method's are held, too; lists, shapes and files are none."""
+    called = {"label", "column", "columns", "by", "id", "time", "series", "order", "targets", "drop", "newest", "quasi"}
+    numbers = {("reduction", "mutual_information", "columns")}
+    for kind in ("cleaning", "profiling", "features", "reduction", "selection"):
+        for name in methods.names(kind):
+            for option, its in methods.find(kind, name, "").options.items():
+                if option in called and (kind, name, option) not in numbers:
+                    assert its.type in (ColumnName, tuple[ColumnName, ...]), (kind, name, option)
