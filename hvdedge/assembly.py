@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from mpi4py import MPI
 
 from hvdedge import joining
+from hvdedge.columns import shown
 from hvdedge.conversion import RULES, TYPE, Plan, convert
 from hvdedge.evidence import Evidence, is_measured, sampled, without
 from hvdedge.parallel import agree, allgather_json
@@ -215,7 +216,7 @@ def _files(pieces: list[Piece], comm: MPI.Intracomm) -> dict[int, _File]:
 
 
 def _join(files: dict[int, _File], pieces: list[Piece], source: Source, comm: MPI.Intracomm) -> list[joining.Column]:
-    """Collective. Return the columns of the table; what was joined by other than its name is told in events.
+    """Collective. Return the columns of the table; events tell what was joined by other than its name, what renamed.
 
     A file without names takes those of the first file that is as wide and has columns of the same kinds; where there is
     none, its columns are column_0, column_1, ...
@@ -235,8 +236,13 @@ def _join(files: dict[int, _File], pieces: list[Piece], source: Source, comm: MP
         if joined:
             told = ", ".join(" = ".join(column.names) for column in joined)
             source.workspace.events.append({"what": "columns_joined", "by": by, "columns": told})
+    given = [pair for n, file in files.items() if file.names for pair in zip(file.names, names[n], strict=True)]
     for column, name in zip(columns, _unique_names([column.names[0] for column in columns]), strict=True):
+        given.append((column.names[0], name))
         column.names[0] = name
+    renamed = dict.fromkeys(f"{old!r} is now {new!r}" for old, new in given if old != new)
+    if renamed:
+        source.workspace.events.append({"what": "columns_renamed", "columns": shown([*renamed])})
     groups = joining.apart(columns, list(files))
     if len(groups) > 1:
         told = "; ".join(", ".join(files[number].metrics["file"] for number in group) for group in groups)

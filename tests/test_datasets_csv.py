@@ -179,9 +179,23 @@ def test_types_are_agreed_over_all_files(comm, workspace, files):
     assert rows(table)[0] == (1.0, datetime.date(2024, 3, 4))
 
 
-def test_names_are_made_unique(comm, workspace, files):
+def test_names_are_made_unique_and_the_change_is_told(comm, workspace, files):
     table = read(files(workspace, "id,name,Name,,_file\n1,a,b,c,d\n2,e,f,g,h\n"), comm)
     assert table.columns == ["id", "name", "Name_2", "column_3", "_file_2"]
+    told = "'' is now 'column_3', '_file' is now '_file_2', 'Name' is now 'Name_2'"
+    assert workspace.events == [{"what": "columns_renamed", "columns": told}]
+
+
+def test_the_same_change_in_several_files_is_told_once_and_none_where_there_is_none(comm, workspace, files):
+    table = read(files(workspace, "a,a,b\n1,2,x\n", "a,a,b\n3,4,y\n"), comm)
+    assert table.columns == ["a", "a_2", "b"]
+    assert workspace.events == [{"what": "columns_renamed", "columns": "'a' is now 'a_2'"}]
+    workspace.events.clear()
+    read(files(workspace, "a,A b,c\n1,2,x\n", "a,ab,c\n3,4,y\n"), comm)
+    assert [event["what"] for event in workspace.events] == ["columns_joined"]
+    workspace.events.clear()
+    read(files(workspace, "1,2\n3,4\n"), comm)  # no header at all
+    assert workspace.events == []
 
 
 def test_header_names_and_types_can_be_told(comm, workspace, files):
