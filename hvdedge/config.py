@@ -292,7 +292,7 @@ class _Reading:
             raise InputError(f"{self.path}: {stage}: received {given!r}, allowed: a section [{stage}]")
         rest = dict(given)
         settings = {
-            field.name: Option(field.type, "", field.default)
+            field.name: Option(field.type, field.default)
             for field in msgspec.structs.fields(SETTINGS.get(stage, Empty))
         }
         chosen = {}

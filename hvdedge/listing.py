@@ -1,19 +1,22 @@
 """The lists that `hvdedge show` prints of what can be used: methods with their options, clusters."""
 
+from typing import Any
+
 import msgspec
 
 from hvdedge import clusters, config, methods
+from hvdedge.options import spelled
 
 UNNAMED = ("structure", "reports")  # readers and the page use all of them; a pipeline names none
 
 
 def show_methods() -> None:
-    """Print the settings of every stage, and every method: its name, what it does, its options and their defaults."""
+    """Print the settings of stages and what each method does, with its options, their defaults and what they may be."""
     print("settings of the stages, beside the options of their methods")
     for stage, settings in config.SETTINGS.items():
         print(f"  [{stage}]: {' '.join((settings.__doc__ or '').split())}")
         for field in msgspec.structs.fields(settings):
-            print(f"      {field.name} = {field.default!r}")
+            print(_option(field.name, field.type, field.default))
     for kind in methods.FUNCTIONS:
         if kind in UNNAMED:
             continue
@@ -24,7 +27,13 @@ def show_methods() -> None:
         for method in found:
             print(f"  {method.name}: {method.summary}")
             for name, option in method.options.items():
-                print(f"      {name}: {option.written} = {option.default!r}")
+                print(_option(name, option.type, option.default))
+
+
+def _option(name: str, type: Any, default: Any) -> str:
+    """Return the line for an option: its default as a pipeline would give it, and in words what it may be."""
+    given = config.to_toml({name: default}).strip() or f"{name} (not set)"
+    return f"      {given}: {spelled(type)}"
 
 
 def show_clusters() -> None:

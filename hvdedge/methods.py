@@ -53,10 +53,9 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Option:
-    """One keyword-only argument of a method: its type, as msgspec checks it, that type as written, its default."""
+    """One keyword-only argument of a method: its type, as msgspec checks it, and its default."""
 
     type: Any
-    written: str
     default: Any
 
 
@@ -124,7 +123,7 @@ def _parse(kind: str, name: str) -> Method:
     for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
         assert argument.annotation is not None and default is not None, f"{kind}/{name}.py: {argument.arg}"
         written = ast.unparse(argument.annotation)
-        found[argument.arg] = Option(eval(written, {"__builtins__": {}}, _TYPES), written, ast.literal_eval(default))  # noqa: S307
+        found[argument.arg] = Option(eval(written, {"__builtins__": {}}, _TYPES), ast.literal_eval(default))  # noqa: S307
     examples = _examples(tree)
     assert examples or kind not in ("features", "models"), f"{kind}/{name}.py: EXAMPLES"
     return Method(kind, name, summary, found, examples)

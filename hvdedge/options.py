@@ -36,12 +36,12 @@ Portion = Annotated[float, Meta(gt=0, le=1)]
 Scaling = Literal["linear", "sqrt", "none"]
 """How a learning rate grows with the number of ranks."""
 
-Path = Annotated[str, Meta(description="path")]
+Path = Annotated[str, Meta(description="a path in quotes")]
 """A file or folder: looked up beside the TOML, then under $HVDEDGE_DATA; `{run}/...` is in the run's folder.
 In a `tuple[Path, ...]`, a pattern stands for all files that it matches."""
 
 
-ColumnName = Annotated[str, Meta(description="column")]
+ColumnName = Annotated[str, Meta(description="a column's name in quotes")]
 """A column of the table, or in most a pattern (p*); held against what prepare read before the stages after it begin."""
 
 
@@ -56,6 +56,8 @@ def spelled(wanted: Any) -> str:
         return f"a list in brackets, each {spelled(parts[0])}"
     if origin is Annotated:
         whole, bounds = parts[0], parts[1]
+        if bounds.description:
+            return bounds.description
         ends = [("from", bounds.ge), ("above", bounds.gt), ("to", bounds.le), ("below", bounds.lt)]
         return " ".join([spelled(whole), *(f"{word} {end}" for word, end in ends if end is not None)])
     return {bool: "true, false", int: "a whole number", float: "a number", str: "a text in quotes"}[wanted]

@@ -73,7 +73,7 @@ class Display:
         if event["rank"] != 0 or not words:
             return
         words.append(f"memory {size(max(self._rss.values()))}")
-        self._say(f"{self._stage}: " + ", ".join(words), always=False)
+        self._say(f"{self._stage}: " + ", ".join(words), always=bool(event.get("text")) and not self._live)
 
     def end(self, result: str) -> None:
         """Say how the stage ended."""

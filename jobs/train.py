@@ -1,5 +1,6 @@
 """Train the model over all ranks: features.h5 -> model.keras, checkpoints/, tensorboard/."""
 
+import functools
 import hashlib
 import json
 
@@ -16,7 +17,7 @@ def main(stage: Stage) -> None:
     training.configure(stage.comm, stage.pipeline.seed)
     metrics, stage.history = _train(stage, "")
     if stage.pipeline.sections["extract"].settings["uncleaned"]:
-        stage.tell("once more on uncleaned rows, to compare")
+        stage.tell("once more on the rows as they were before clean, to compare: extract.uncleaned asks for it")
         metrics["uncleaned"], history = _train(stage, "uncleaned/")
         del history["epoch_seconds"]
         for name, curve in history.items():
@@ -36,6 +37,7 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
     features = stage.folder / variant / "features.h5"
     reader = open_features(features)
     logs = stage.folder / variant / "tensorboard"
+    on = {"on": "uncleaned rows"} if variant else {}  # said with each epoch, as these begin anew
     task = TrainingTask(
         stage.method("model")(reader.spec),
         reader,
@@ -45,7 +47,7 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
         folder=stage.folder / variant / "checkpoints",
         key=_key(stage, variant),
         writer=tf.summary.create_file_writer(str(logs)) if stage.is_root else tf.summary.create_noop_writer(),
-        tell=stage.tell,
+        tell=functools.partial(stage.tell, **on),
         note=lambda **event: stage.note(variant=variant.rstrip("/") or "cleaned", **event),
     )
     history = stage.method("strategy")(task, stage.comm)

@@ -16,6 +16,7 @@ from hvdedge import methods, spacings
 from hvdedge.cleaning import errors
 from hvdedge.columns import to_text
 from hvdedge.errors import InputError, RankError
+from hvdedge.options import Fraction, Share
 from hvdedge.tables import Table
 
 table_of = functools.partial(small_tables.table_of, batch_rows=300)
@@ -470,8 +471,8 @@ def test_arrays_depend_on_nothing(comm, workspace):
 
 def test_shares_are_checked_before_anything_runs():
     options = methods.find("cleaning", "errors", "clean").options
-    assert {options[name].written for name in ("confidence", "score")} == {"Share"}
-    assert {options[name].written for name in ("tolerance", "tail")} == {"Fraction"}
+    assert {options[name].type for name in ("confidence", "score")} == {Share}
+    assert {options[name].type for name in ("tolerance", "tail")} == {Fraction}
 
 
 # spelling

@@ -30,3 +30,12 @@ def test_a_pipe_gets_plain_lines_with_the_memory_of_the_fullest_rank(capsys):
     assert lines[0] == "[1/8] train on 2 ranks"
     assert lines[-1].startswith("[1/8] train: done, ")
     assert lines[-1].endswith("memory 2 MB")
+
+
+def test_a_pipe_gets_every_text_and_numbers_now_and_then(capsys):
+    with Display(8) as display:
+        display.begin("train", 1)
+        for text, values in (("", {"epoch": 1, "epochs": 2}), ("once more", {}), ("", {"epoch": 1, "epochs": 2})):
+            display.show({"event": "progress", "rank": 0, "rss_bytes": 1, "text": text, **values, "on": "other rows"})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == ["[1/8] train: once more, on other rows, memory 1 B"]

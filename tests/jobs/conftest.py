@@ -61,6 +61,7 @@ def digits(tmp_path_factory):
         *("run", "jobs/digits.toml", "--ranks", 2), "--results", results, "--run", "two", "--set", "train.epochs=2"
     )
     assert done.status == 0, done.err
+    (results / "console.txt").write_text(done.out)
     return results / "digits" / "two"
 
 

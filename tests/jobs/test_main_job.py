@@ -90,6 +90,14 @@ def test_the_uncleaned_model_is_tested_on_the_same_rows_in_the_scale_it_was_trai
     np.testing.assert_array_equal(rows[0][1], rows[1][1])
 
 
+def test_the_console_says_why_there_is_a_second_training(digits):
+    lines = (digits.parent.parent / "console.txt").read_text().splitlines()
+    (line,) = [line for line in lines if "once more" in line]
+    assert line.startswith(
+        "[5/8] train: once more on the rows as they were before clean, to compare: extract.uncleaned"
+    )
+
+
 def test_a_few_epochs_learn_and_cleaning_is_worth_it(digits, record):
     train, evaluate = record(digits, "train"), record(digits, "evaluate")["metrics"]
     assert train["history"]["loss"][-1] < train["history"]["loss"][0]
