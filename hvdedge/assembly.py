@@ -146,11 +146,15 @@ def assemble(
         table = Table.from_batches(converter.schema, batches, workspace)
     comm.Allreduce(MPI.IN_PLACE, converter.missing, op=MPI.SUM)
     comm.Allreduce(MPI.IN_PLACE, converter.changed, op=MPI.SUM)
+    comm.Allreduce(MPI.IN_PLACE, converter.emptied, op=MPI.SUM)
     workspace.metrics["files"] = [file.metrics for file in files.values()]
     workspace.metrics["columns"] = {
         name: {"type": plan.type.name if plan.type else "text", "missing": int(absent), "changed": int(changed)}
+        | ({"emptied": int(emptied)} if emptied else {})
         | _told(plan)
-        for name, plan, absent, changed in zip(columns, plans, converter.missing, converter.changed, strict=True)
+        for name, plan, absent, changed, emptied in zip(
+            columns, plans, converter.missing, converter.changed, converter.emptied, strict=True
+        )
     }
     tell_left_out(without_rows, workspace)
     return table
@@ -422,7 +426,7 @@ def _tell_sentinels(columns: list[str], plans: list[Plan], workspace: Workspace)
 
 
 class _Converter:
-    """Turns cells of text into the table's columns, and counts by column what is missing and what was changed."""
+    """Turns cells of text into the table's columns; counts by column what is missing, was changed, of that emptied."""
 
     def __init__(self, columns: list[str], plans: list[Plan], numbers: list[int], workspace: Workspace):
         self._columns = columns
@@ -431,6 +435,7 @@ class _Converter:
         self._workspace = workspace
         self.missing = np.zeros(len(columns), np.int64)
         self.changed = np.zeros(len(columns), np.int64)
+        self.emptied = np.zeros(len(columns), np.int64)
         fields = [(name, plan.arrow_type) for name, plan in zip(columns, plans, strict=True)]
         self.schema = pa.schema([*fields, ("_file", pa.string()), ("_line", pa.int64())])
 
@@ -463,8 +468,9 @@ class _Converter:
     def _log(
         self, name: str, lines: pa.Array, logs: list[tuple[int, np.ndarray, pa.Array, pa.Array, np.ndarray]]
     ) -> None:
-        for place, rows, *_ in logs:
+        for place, rows, _, after, _ in logs:
             self.changed[place] += len(rows)
+            self.emptied[place] += after.null_count
         at = np.repeat([place for place, *_ in logs], [len(rows) for _, rows, *_ in logs])
         rules = np.concatenate([rules for *_, rules in logs])
         changes = {

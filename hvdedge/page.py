@@ -209,12 +209,16 @@ def _page(
 
 
 def _sections(methods: list[Method], runs: Sequence[Run], prefix: str, label: str = "") -> list[Section]:
-    sections: dict[str, Section] = {}
+    """Return the sections, of tables with rows; where one has none, its first table says why."""
+    tables: dict[str, dict[str, ReportTable]] = {}
     for method in methods:
-        anchor = prefix + re.sub(r"\W+", "-", method.section.lower())
-        section = sections.setdefault(method.section, Section(method.section, anchor, []))
-        section.parts.append(_part(method.name, method.tabulate(runs), prefix, label))
-    return list(sections.values())
+        tables.setdefault(method.section, {})[method.name] = method.tabulate(runs)
+    sections = []
+    for title, its in tables.items():
+        told = {name: table for name, table in its.items() if table.rows} or dict([*its.items()][:1])
+        parts = [_part(name, table, prefix, label) for name, table in told.items()]
+        sections.append(Section(title, prefix + re.sub(r"\W+", "-", title.lower()), parts))
+    return sections
 
 
 def _part(name: str, table: ReportTable, prefix: str, label: str) -> Part:

@@ -222,3 +222,9 @@ def number(value: Any) -> float | None:
     """Return `value` if it is a finite number, or else None."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if is_number and math.isfinite(value) else None
+
+
+def reformatted(column: dict) -> float | None:
+    """Return how many cells of a column prepare brought into another form, without those that it emptied."""
+    changed = number(column.get("changed"))
+    return None if changed is None else changed - (number(column.get("emptied")) or 0)

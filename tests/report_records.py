@@ -115,7 +115,7 @@ def _prepare(_: int) -> dict:
         "columns": {
             "scan": {"type": "text", "missing": 0, "changed": 0},
             "label": {"type": "integer", "missing": 0, "changed": 12},
-            "p00": {"type": "integer", "missing": 31, "changed": 44},
+            "p00": {"type": "integer", "missing": 31, "changed": 44, "emptied": 20},
         },
     }
 

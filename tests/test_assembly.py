@@ -68,7 +68,7 @@ def test_each_type_becomes_a_column_of_its_own(build):
 def test_a_stray_goes_to_the_quarantine_and_its_cell_is_missing(build, workspace):
     table, columns, log = build({"n": [*map(str, range(60)), "oops"], "t": ["a"] * 61})
     assert table["n"].to_pylist() == [*range(60), None]
-    assert columns["n"] == {"type": "integer", "missing": 1, "changed": 1}
+    assert columns["n"] == {"type": "integer", "missing": 1, "changed": 1, "emptied": 1}
     assert log == {(62, "n", "oops", None, "type")}
     assert logged(workspace.quarantine) == {(62, "n", "oops", "type")}
 
@@ -107,7 +107,7 @@ def test_text_and_categories_get_one_form(build):
     towns = ["Berlin"] * 5 + ["berlin", "BERLIN ", "M\u00fcnchen", "Mu\u0308nchen", "M\u00fcnchen", "n/a", "-"]
     table, columns, log = build({"n": list("0123456789ab"), "town": towns})
     assert table["town"].to_pylist() == ["Berlin"] * 7 + ["M\u00fcnchen"] * 3 + [None, None]
-    assert columns["town"] == {"type": "category", "missing": 2, "changed": 5}
+    assert columns["town"] == {"type": "category", "missing": 2, "changed": 5, "emptied": 2}
     assert log == {
         (7, "town", "berlin", "Berlin", "spelling"),
         (8, "town", "BERLIN ", "Berlin", "spelling"),
@@ -138,7 +138,7 @@ def test_placeholders_and_sentinels_are_missing(build):
     table, columns, log = build({"n": numbers, "w": words}, batches=3)
     assert table["n"].to_pylist()[-5:] == [19, None, None, None, None] and table["w"].null_count == 4
     assert columns["n"] == {
-        **{"type": "integer", "missing": 4, "changed": 4},
+        **{"type": "integer", "missing": 4, "changed": 4, "emptied": 4},
         **{"placeholders": ["unknown"], "sentinels": [9999.0]},
     }
     assert columns["w"]["placeholders"] == ["noValueSetHere42"]
@@ -163,7 +163,7 @@ def test_a_number_can_spell_a_missing_value(workspace, comm):
         one.metrics = {"file": "a", "rows": count}
         table = assemble([one], Source((), workspace), comm, types=True, missing=("-99", "1900-01-01")).to_arrow()
         assert (table["n"].null_count, table["day"].null_count) == (1, 1)
-        assert workspace.metrics["columns"]["n"] == {"type": "integer", "missing": 1, "changed": 1}
+        assert workspace.metrics["columns"]["n"] == {"type": "integer", "missing": 1, "changed": 1, "emptied": 1}
 
 
 def test_without_types_each_cell_stays_as_it_is(build):

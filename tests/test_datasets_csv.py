@@ -59,7 +59,7 @@ def test_repaired_rows_are_put_in_their_places(is_repaired):
     assert csv_._in_order(*parts)["_line"].to_pylist() == lines.tolist()
 
 
-PRICE = {"type": "float", "missing": 1, "changed": 1}
+PRICE = {"type": "float", "missing": 1, "changed": 1, "emptied": 1}
 MESSY = """\
 Prices of the week
 made on 2024-04-20; all in EUR
@@ -127,9 +127,9 @@ def test_a_messy_file_becomes_a_table_and_says_what_was_done(comm, workspace, fi
     assert workspace.metrics["columns"] == {
         "id": {"type": "integer", "missing": 0, "changed": 0},
         "price": {**PRICE, "mixed": {"decimal point": 1, "decimal comma": 9}},
-        "name": {"type": "text", "missing": 2, "changed": 2},
-        "when": {"type": "date", "missing": 2, "changed": 2},
-        "ok": {"type": "boolean", "missing": 2, "changed": 2},
+        "name": {"type": "text", "missing": 2, "changed": 2, "emptied": 2},
+        "when": {"type": "date", "missing": 2, "changed": 2, "emptied": 2},
+        "ok": {"type": "boolean", "missing": 2, "changed": 2, "emptied": 2},
     }
 
 

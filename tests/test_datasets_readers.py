@@ -183,7 +183,7 @@ def test_types_that_python_cannot_hold_are_changed_told_and_described(comm, work
     log = [(row["_line"], row["column"], row["after"], row["rule"]) for b in workspace.changes for row in b.to_pylist()]
     lost = [(2, "far"), (3, "far"), (1, "zoned"), (2, "day"), (3, "day")]
     assert log == [(line, name, None, "year") for line, name in lost]
-    assert workspace.metrics["columns"]["far"] == {"type": "timestamp", "missing": 2, "changed": 2}
+    assert workspace.metrics["columns"]["far"] == {"type": "timestamp", "missing": 2, "changed": 2, "emptied": 2}
     found = statistics.profile(table, comm)["columns"]
     json.dumps(found, allow_nan=False)
     assert (found["large"]["min"], found["large"]["max"]) == (2**63, 2**64 - 1)

@@ -1,6 +1,7 @@
 import io
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -95,6 +96,19 @@ def test_the_page_of_a_run_has_all_sections_and_the_measured_figures(results):
     for figure in ("97.50 %", "94.17 %", "16.0 s", "2.50 ×", "62.5 %", "1.24 GB", "560 J", "rank_lost", "pi02"):
         assert figure.replace(" ", "\N{NO-BREAK SPACE}") in text or figure in text
     assert "tensorflow 2.21.0" in text and "2026-03-04 09:30 UTC" in text
+
+
+def test_a_table_without_rows_has_no_heading_and_a_section_without_any_says_why(results):
+    text = " ".join("".join(read(write_one(results, "n4") / "index.html").text).split())
+    assert "Quality of the model" in text
+    for title in ("Errors by target", "Graph", "Series", "Training on fewer rows"):
+        assert title not in text
+    shutil.rmtree(results / "digits" / "n2")
+    shutil.rmtree(results / "digits" / "n4")
+    (results / "digits" / "n1" / "compress.json").unlink()
+    text = " ".join("".join(read(write_one(results, "n1") / "index.html").text).split())
+    assert "Speed-up of training" not in text
+    assert "Compressed models No model was compressed." in text
 
 
 def test_the_page_over_all_runs_folds_each_run(results):

@@ -312,7 +312,7 @@ def test_files_are_listed_as_they_were_found():
 def test_changes_are_counted_by_stage_and_method():
     assert changes.tabulate([RUNS[0]]).rows == [
         ("prepare", "reader", "rows read", 1861),
-        ("prepare", "types", "cells changed", 56),
+        ("prepare", "types", "cells reformatted", 36),
         ("prepare", "types", "cells missing", 31),
         ("clean", "duplicates", "candidates", 5230),
         ("clean", "duplicates", "pairs", 66),
@@ -328,7 +328,7 @@ def test_each_column_is_listed_with_what_was_done_to_it():
     assert cells(table, "column", "type", "missing", "reformatted") == [
         ("scan", "text", 0, 0),
         ("label", "integer", 0, 12),
-        ("p00", "integer", 31, 44),
+        ("p00", "integer", 31, 24),
     ]
 
 
@@ -408,6 +408,8 @@ def test_columns_are_shown_as_profiled_with_those_they_go_with():
         ("x", "float", 2, 9, "0.5", "1", "3.33333e+08", 2.5, 1.5, "1.0 (4)", "y -0.75, z 0.50"),
         ("t", "text", None, None, "a" * 40, None, None, None, None, None, None),
     ]
+    profiled.records["prepare"].metrics["columns"] = {"x": {"type": "integer"}, "t": {"type": "category"}}
+    assert cells(profile.tabulate([profiled]), "type") == [("float",), ("category",)]  # clean may change x; t is text
 
 
 def test_examples_of_private_columns_are_not_shown():
@@ -419,6 +421,22 @@ def test_examples_of_private_columns_are_not_shown():
     assert cells(examples.tabulate([private]), "before", "after")[0] == ("7", "8")
     private.records["clean"].metrics["privacy"] = {"dropped": ["scan"], "changed": {}}
     assert cells(examples.tabulate([private]), "before", "after")[0] == ("(private)", "(private)")
+
+
+def test_a_cell_that_was_set_aside_is_one_example_though_two_logs_have_it():
+    told = run("n1", 1)
+    stray = {"file": "a", "line": 9, "column": "age"}
+    told.records["prepare"].metrics["changes"] = {
+        "type": {"count": 2, "examples": [stray | {"before": "old", "after": None}]},
+        "spelling": {"count": 1, "examples": [stray | {"before": "OLD", "after": "old"}]},
+    }
+    told.records["prepare"].metrics["set_aside"] = {"type": {"count": 2, "examples": [stray | {"text": "old"}]}}
+    assert cells(examples.tabulate([told]), "kind", "count", "before", "after") == [
+        ("spelling", 1, "OLD", "old"),
+        ("type", 2, "old", "set aside"),
+    ]
+    told.records["prepare"].metrics["set_aside"]["type"]["count"] = 1  # others than those of the other log
+    assert cells(examples.tabulate([told]), "kind", "count")[0] == ("type", 2)
 
 
 def test_repairs_are_those_found_and_those_missed():

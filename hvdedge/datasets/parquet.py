@@ -94,6 +94,7 @@ def read(source: Source, comm: MPI.Intracomm) -> Table:
     )
     source.workspace.metrics["columns"] = {
         name: {"type": kind(schema.field(name).type), "missing": int(absent), "changed": int(lost)}
+        | ({"emptied": int(lost)} if lost else {})
         for name, absent, lost in zip(table.columns, empty, changed, strict=True)
     }
     return table

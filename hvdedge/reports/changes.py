@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from hvdedge.report_tables import Column, ReportTable, over_runs
-from hvdedge.runs import Run, mapping, number, rows, sum_known
+from hvdedge.runs import Run, mapping, number, reformatted, rows, sum_known
 
 SECTION, OF, ORDER = "Data and repairs", "run", 52
 BY_COLUMN = ("filled", "changed")  # metrics that count by column
@@ -24,9 +24,9 @@ def _rows(run: Run) -> Iterator[tuple]:
     files = rows(run.metric("prepare", "files"))
     if files:
         yield "prepare", "reader", "rows read", sum_known(number(file.get("rows")) for file in files)
-    columns = mapping(run.metric("prepare", "columns"))
-    for key, words in (("changed", "cells changed"), ("missing", "cells missing")):
-        counts = [number(mapping(column)[key]) for column in columns.values() if key in mapping(column)]
+    columns = [mapping(column) for column in mapping(run.metric("prepare", "columns")).values()]
+    for key, words, count in (("changed", "cells reformatted", reformatted), ("missing", "cells missing", _missing)):
+        counts = [count(column) for column in columns if key in column]
         if counts:
             yield "prepare", "types", words, sum_known(counts)
     aside = mapping(run.metric("prepare", "set_aside"))
@@ -41,3 +41,7 @@ def _rows(run: Run) -> Iterator[tuple]:
             counted = number(value)
             if isinstance(counted, int) and counted:  # precision and the like are no counts
                 yield "clean", method, what.replace("_", " "), counted
+
+
+def _missing(column: dict) -> float | None:
+    return number(column.get("missing"))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from hvdedge.report_tables import Column, ReportTable, over_runs
-from hvdedge.runs import Run, mapping, number
+from hvdedge.runs import Run, mapping, number, reformatted
 
 SECTION, OF, ORDER = "Data and repairs", "run", 51
 COLUMNS = (
@@ -26,8 +26,9 @@ def tabulate(records: Sequence[Run]) -> ReportTable:
         "Columns and their repairs",
         COLUMNS,
         _rows,
-        note="Missing as prepared; reformatted by prepare, mended by clean.errors, filled by clean.missing; error: "
-        "on known cells that were hidden, in standard deviations, or the share of wrong ones for categories.",
+        note="Missing as prepared; reformatted (not emptied) by prepare, mended by clean.errors, filled by "
+        "clean.missing; error: on known cells that were hidden, in standard deviations, or the share of wrong ones "
+        "for categories.",
         empty="No column was looked at.",
     )
 
@@ -41,7 +42,7 @@ def _rows(run: Run) -> Iterator[tuple]:
         found = mapping(column)
         method = by.get(name)
         yield (
-            *(name, found.get("type"), number(found.get("missing")), number(found.get("changed"))),
+            *(name, found.get("type"), number(found.get("missing")), reformatted(found)),
             *(number(mended.get(name)), number(filled.get(name)), method),
             *(number(mapping(errors.get(name)).get(method)), left.get(name)),
         )

@@ -35,6 +35,8 @@ def _rows(run: Run) -> Iterator[tuple]:
     for stage in ("prepare", "clean"):
         for log in ("changes", "set_aside"):
             for kind, entry in mapping(run.metric(stage, log)).items():
+                if log == "changes" and _count(run, stage, "set_aside", kind) == number(mapping(entry).get("count")):
+                    continue  # cells that were set aside: each is in both logs
                 count = number(mapping(entry).get("count"))
                 for example in rows(mapping(entry).get("examples")):
                     where, name = f"{example.get('file')}:{example.get('line')}", example.get("column")
@@ -44,6 +46,10 @@ def _rows(run: Run) -> Iterator[tuple]:
                         before, after = PRIVATE, PRIVATE
                     yield stage, kind.replace("_", " "), count, where, name, before, after
                     count = None
+
+
+def _count(run: Run, stage: str, log: str, kind: str) -> int | float | None:
+    return number(mapping(run.metric(stage, log, kind)).get("count"))
 
 
 def _texts(tree: object) -> list[str]:

@@ -42,11 +42,13 @@ def _rows(run: Run) -> Iterator[tuple]:
         for here, there in ((one.get("left"), one.get("right")), (one.get("right"), one.get("left"))):
             others = related.setdefault(str(here), {})
             others[str(there)] = max(others.get(str(there), 0.0), value, key=abs)
+    prepared = mapping(run.metric("prepare", "columns"))
     for name, column in mapping(run.metric("profile", "columns")).items():
-        its = mapping(column)
+        its, read = mapping(column), mapping(prepared.get(name)).get("type")
+        is_category = (its.get("type"), read) == ("text", "category")  # which are stored as text
         strongest = sorted(related.get(name, {}).items(), key=lambda pair: (-abs(pair[1]), pair[0]))[:SHOWN]
         yield (
-            *(name, its.get("type"), number(its.get("missing")), number(its.get("distinct"))),
+            *(name, read if is_category else its.get("type"), number(its.get("missing")), number(its.get("distinct"))),
             *(_short(its.get(key)) for key in ("min", "median", "max")),
             *(number(its.get("mean")), number(its.get("std")), its.get("most_frequent")),
             ", ".join(f"{other} {value:.2f}" for other, value in strongest) or None,
