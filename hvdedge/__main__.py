@@ -107,6 +107,8 @@ def run(
     name = name or datetime.datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     results = results.absolute()
     folder = results / checked.case / name
+    if first and not dry_run:
+        _check_begun(checked, first, folder)
     jobs = {
         stage: launch.Job(stage, pipeline.absolute(), folder, machines, ranks, changes)
         for stage in launch.between(checked, first, last)
@@ -129,6 +131,18 @@ def run(
     with launch.interruptible(), launch.locked(folder):
         status = _run(checked, jobs, folder, first, last)
     sys.exit(status)
+
+
+def _check_begun(pipeline: "Pipeline", first: str, folder: pathlib.Path) -> None:
+    """Raise InputError where a run is to start at a stage, and none before it was run."""
+    earlier = pipeline.stages[: pipeline.stages.index(first)]
+    if earlier and not any((folder / f"{stage}.json").exists() for stage in earlier):
+        latest = folder.parent / "latest"
+        newest = f" such as {latest.resolve().name}" if latest.exists() else ""
+        raise InputError(
+            f"--from: received {first!r} for {folder}, in which no stage before it was run, allowed: a run that has "
+            f"begun; name it by --run{newest}, or leave --from out"
+        )
 
 
 def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, first: str | None, last: str) -> int:
@@ -188,13 +202,18 @@ def show(what: str, as_csv: bool) -> None:
     elif what == "clusters":
         listing.show_clusters()
     elif not pathlib.Path(what).exists():
-        raise InputError(unknown("show", what, ["methods", "clusters"]) + ", or a folder of results that exists")
+        raise InputError(f"{unknown('show', what, ['methods', 'clusters'])}; or give a folder of results that exists")
     else:
         from hvdedge import table_view
 
         if table_view.is_table(pathlib.Path(what)):
             table_view.show(pathlib.Path(what), as_csv)
             return
+        if pathlib.Path(what).is_file():
+            raise InputError(
+                f"show: received {what!r}, a file, allowed: a folder of results, or a table of a run, such as "
+                "RESULTS/cleaned; run a pipeline on it first, and show what it made"
+            )
         if as_csv:
             raise InputError(f"--csv: received {what!r}, allowed: a table of a run, such as RESULTS/cleaned; name one")
         found, left_out = runs.load(pathlib.Path(what))

@@ -233,7 +233,12 @@ def read_toml(path: pathlib.Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: received no file that can be read ({error.strerror}); give the path of a TOML file"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path}: received a file that is no text in UTF-8, allowed: TOML; give the pipeline, and the data in it "
+            "as prepare.source"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: received broken TOML ({error}); mend that line") from None
 
 
@@ -372,7 +377,7 @@ def _change(tree: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     words = key.strip().split(".")
     if not equals or not all(words):
-        raise InputError(f"--set: received {change!r}, allowed: KEY=VALUE such as train.epochs=3")
+        raise InputError(f"--set: received {change!r}, allowed: KEY=VALUE such as train.epochs=3; write it so")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -380,7 +385,8 @@ def _change(tree: dict[str, Any], change: str) -> None:
     for depth, word in enumerate(words[:-1], start=1):
         tree = tree.setdefault(word, {})
         if not isinstance(tree, dict):
-            raise InputError(f"--set: received {change!r}, but {'.'.join(words[:depth])} is a value, not a section")
+            place = ".".join(words[:depth])
+            raise InputError(f"--set: received {change!r}, but {place} is a value, not a section; set {place} itself")
     tree[words[-1]] = value
 
 

@@ -77,7 +77,9 @@ def parse(texts: Sequence[str], columns: Sequence[str], where: str) -> list[Depe
     for text in texts:
         sides = [[name.strip() for name in side.split(",")] for side in text.split("->")]
         if len(sides) != 2 or not all(name for side in sides for name in side):
-            raise InputError(f"{where}: received {text!r}, allowed: columns -> columns, such as ZipCode -> City")
+            raise InputError(
+                f"{where}: received {text!r}, allowed: columns -> columns, such as ZipCode -> City; write it so"
+            )
         found += [_checked(tuple(sides[0]), name, columns, where) for name in sides[1] if name not in sides[0]]
     return list(dict.fromkeys(found))
 

@@ -43,6 +43,11 @@ def pixel_columns(
             f"{where}.columns: received {columns!r}, which matches "
             f"{shown([name for name in found if name not in pixels])}, allowed: columns of numbers; narrow the pattern"
         )
+    if not pixels:
+        raise InputError(
+            f"{where}.columns: received {columns!r}, which matches {shown(matching(table, (columns,), where))} alone, "
+            "allowed: columns of pixels; name others"
+        )
     if shape is not None and (not shape or min(shape) < 1 or len(pixels) != math.prod(shape)):
         raise InputError(
             f"{where}.shape: received {list(shape)} for the {len(pixels)} columns that match {columns!r}, "

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, of_kind, shown, to_floats
+from hvdedge.columns import CLOCKS, NUMBERS, TEXTS, of_kind, offered, shown, to_floats
 from hvdedge.errors import InputError
 from hvdedge.parallel import allgather_rows, counts, fetch_rows
 from hvdedge.sampling import first_row
@@ -56,10 +56,9 @@ class Sequences:
             InputError: where a column is not there, or cannot order or name series.
         """
         for option, name, kinds in zip(where, (time, series), ((*NUMBERS, *CLOCKS), NAMING), strict=True):
-            if name and name not in of_kind(table, kinds):
-                raise InputError(
-                    f"{option}: received {name!r}, allowed: {shown(of_kind(table, kinds))}; name one of these"
-                )
+            able = of_kind(table, kinds, offered(table))
+            if name and name not in able:
+                raise InputError(f"{option}: received {name!r}, allowed: {shown(able)}; name one of these")
         self._table, self._comm = table, comm
         keys = first_row(table.num_rows, comm) + np.arange(table.num_rows, dtype=np.float64)
         named = np.zeros(table.num_rows)

@@ -148,7 +148,7 @@ WRONG = [
     ("train.batch_size=0", "train.batch_size", "from 1"),
     ("train.learning_rate=0", "train.learning_rate", "a number above 0"),
     ("train.warmup_epochs=-1", "train.warmup_epochs", "from 0"),
-    ("train.scaling=cubic", "train.scaling", "allowed: linear, none, sqrt"),
+    ("train.scaling=cubic", "train.scaling", "allowed: linear, none, sqrt; name one of these"),
     ("train.optimizer=adm", "train.optimizer", "did you mean 'adam'"),
     ("extract.validation=0.9", "extract", "together below 1"),
     ("extract.split=groups", "extract.split", "did you mean 'group'"),
@@ -171,9 +171,9 @@ WRONG = [
     ("seed=-1", "seed", "from 0"),
     ("case=../x", "case", "letters"),
     ("prepare.reader=", "prepare.reader", "allowed"),
-    ("train", "--set", "KEY=VALUE"),
+    ("train", "--set", "allowed: KEY=VALUE such as train.epochs=3; write it so"),
     ("=3", "--set", "KEY=VALUE"),
-    ("case.x=3", "--set", "not a section"),
+    ("case.x=3", "--set", "not a section; set case itself"),
 ]
 
 
@@ -190,6 +190,12 @@ def test_what_is_wrong_is_named_in_one_line(pipeline, change, where, says):
 def test_broken_toml_is_one_line_that_names_the_file(pipeline, text):
     with pytest.raises(InputError, match=r"some.toml: received broken TOML \(.*line"):
         pipeline(text)
+
+
+def test_a_file_that_is_no_text_is_not_called_broken_toml(tmp_path):
+    (tmp_path / "data.bin").write_bytes(b"\xff\xfe\x00\x9c")
+    with pytest.raises(InputError, match="data.bin: received a file that is no text in UTF-8, allowed: TOML; give the"):
+        config.read_pipeline(tmp_path / "data.bin")
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):

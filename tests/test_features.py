@@ -90,6 +90,7 @@ def test_every_extractor_refuses_a_label_that_is_not_there(name, comm, workspace
             {},
             r"extract.columns: received '\[pn\]\*', which matches note, allowed: columns of num",
         ),
+        ({"columns": "label"}, {}, "extract.columns: received 'label', which matches label alone, allowed: col"),
         ({}, {}, r"extract.shape: received \[8, 8, 1\] for the 2 columns that match 'p\*', allowed: .* product is 2"),
         ({"shape": ()}, {}, r"extract.shape: received \[\]"),
         ({"shape": (-1, -2)}, {}, r"extract.shape: received \[-1, -2\]"),

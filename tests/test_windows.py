@@ -187,9 +187,9 @@ def test_times_may_be_dates(comm, workspace):
         ({"targets": ("s",)}, r"extract.targets: received \['s'\], which matches s"),
         ({"targets": ("a",), "label": "s"}, "with label = 's', allowed: one of the two"),
         ({"label": "nothing"}, "extract.label: received 'nothing', which is no column"),
-        ({"time": "s"}, "extract.time: received 's', allowed: t, a, b"),
+        ({"time": "s"}, "extract.time: received 's', allowed: t, a, b, late, part; name one of these"),
         ({"time": "b"}, "extract.split: received rows of a series that go back to an earlier split, "),
-        ({"series": "none"}, "extract.series: received 'none', allowed:"),
+        ({"series": "none"}, "extract.series: received 'none', allowed: t, a, b, s, late, part; name one of these"),
         ({"raw": True}, "extract.raw: received true without aggregates"),
         ({"season": 25}, "extract.season: received 25 with window = 24"),
         (

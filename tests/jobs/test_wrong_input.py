@@ -28,6 +28,7 @@ def one_line(done, *mentions):
         (["jobs/digits.toml", "--run", "latest"], "--run"),
         (["jobs/digits.toml", "--set", "train.epochs=0"], "train.epochs"),
         (["jobs/digits.toml", "--from", "train", "--to", "clean"], "--from"),
+        (["jobs/digits.toml", "--from", "train"], "in which no stage before it was run"),
         (["jobs/digits.toml", "--cluster", "server"], "--submit"),
     ],
 )
@@ -119,6 +120,8 @@ def test_a_pipeline_of_ones_own_needs_no_section_for_stages_that_do_not_run(hvde
     shown = hvdedge("show", tmp_path / "results" / "shop" / "r" / "cleaned", "--csv")
     assert shown.out.splitlines()[:2] == ['"order","price","_file","_line"', '1,2.5,"rows.csv",2']
     one_line(hvdedge("show", tmp_path / "results", "--csv"), "--csv")
+    one_line(hvdedge("show", tmp_path / "rows.csv"), "a file, allowed: a folder of results", "run a pipeline on it")
+    one_line(hvdedge(*words[:4], "--run", "new", "--from", "clean"), "name it by --run such as r, or leave --from out")
     allowed = "allowed: cnn, dense, embedding; name one under"
     one_line(hvdedge(*words, "--to", "train"), f"train.model: received nothing, {allowed}")
     one_line(hvdedge(*words, "--from", "train"), "--from", "allowed: prepare, clean, profile, report", "no [train]")
