@@ -419,8 +419,8 @@ def _below(path: pathlib.Path, value: str, folder: pathlib.Path) -> list[pathlib
 
     def refuse(error: OSError) -> NoReturn:
         raise InputError(
-            f"{path}: prepare.source: received {value!r}, but {error.filename} cannot be read ({error.strerror}); let "
-            "yourself read it (chmod), or name another"
+            f"{path}: prepare.source: received {value!r}, of which {error.filename} cannot be read ({error.strerror}), "
+            "allowed: folders that you may read; change its rights, or name another"
         ) from None
 
     try:

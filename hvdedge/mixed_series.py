@@ -20,7 +20,7 @@ LEAST_RUN = 8  # rows of a run, on average
 def find_mixed(times: np.ndarray, rows: Sequences, comm: MPI.Intracomm) -> str:
     """Collective. Return what shows that the rows are of several series; nothing where nothing does.
 
-    A rank holds about 50 bytes for each of its rows.
+    A rank holds about 60 bytes for each of its rows.
 
     Args:
         times: float64, of this rank's rows of the table, NaN for those that are not among `rows`.

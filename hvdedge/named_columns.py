@@ -25,8 +25,9 @@ def check_columns(pipeline: Pipeline, stages: Sequence[str], folder: pathlib.Pat
     Raises:
         InputError: where a name or pattern stands for no column.
     """
-    columns = list(records.read(folder / "prepare.json").metrics["columns"])
-    for stage in stages:
+    path = folder / "prepare.json"
+    columns = list(records.read(path).metrics.get("columns", ())) if path.exists() else []
+    for stage in stages if columns else ():  # else the stage that lacks its table tells
         for where, name, is_given in _named(stage, pipeline.sections[stage]):
             if name in columns or name.startswith("_") or fnmatch.filter(columns, name):
                 continue
@@ -34,7 +35,7 @@ def check_columns(pipeline: Pipeline, stages: Sequence[str], folder: pathlib.Pat
             few = [*columns[: SHOWN - 1], "..."] if len(columns) > SHOWN else columns
             raise InputError(
                 f"{pipeline.path}: {where}: received {repr(name) if is_given else f'nothing and took {name!r}'}, which "
-                f"matches no column, allowed: {', '.join(few) or 'nothing'}; "
+                f"matches no column, allowed: {', '.join(few)}; "
                 + (f"did you mean {near[0]!r}?" if near else f"name one by {where}")
             )
 

@@ -20,7 +20,7 @@ def main(stage: Stage) -> None:
 
 def _no_rows(stage: Stage, names: list[str]) -> str:
     """Return the line that says that no file has a row of the table, which has these columns."""
-    files = shown([str(path) for path in stage.pipeline.sources]) or "prepare.reader"
+    files = shown([str(path) for path in stage.pipeline.sources])
     aside = sum(file.get("rows_quarantined", 0) for file in stage.metrics["files"])
     left = f" ({aside} lines could not be read as rows)" if aside else ""
     can_tell = "header" in stage.section.choices["reader"].options

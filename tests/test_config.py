@@ -106,7 +106,7 @@ def test_a_folder_that_may_not_be_read_is_not_called_empty(pipeline, tmp_path, m
         return scandir(place)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    line = r"prepare.source: received 'folder', but .*folder/inner cannot be read \(Permission denied\); let yourself"
+    line = r"prepare.source: received 'folder', of which .*folder/inner cannot be read \(Permission denied\), allowed"
     with pytest.raises(InputError, match=line):
         pipeline(text)
 

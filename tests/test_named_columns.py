@@ -75,6 +75,12 @@ def test_a_column_that_prepare_did_not_read_is_one_line(check, change, line, rem
     assert "\n" not in str(error.value)
 
 
+def test_without_a_table_the_stage_tells(check, tmp_path):
+    check("extract.by=clients", columns=())
+    (tmp_path / "prepare.json").unlink()
+    check_columns(config.read_pipeline(tmp_path / "some.toml", ["extract.by=clients"]), ["extract"], tmp_path)
+
+
 def test_only_the_stages_that_run_are_held(check):
     check("extract.by=clients", stages=("clean", "profile"))
 

@@ -58,6 +58,7 @@ def test_the_record_says_what_became_of_rows_and_columns(shop, hvdedge, record):
 def test_a_table_is_learnt_end_to_end(shop, hvdedge, record):
     done = run(hvdedge, shop, "--to", "evaluate")
     assert done.status == 0, done.err
+    assert not (shop / "results/shop/a/compress.json").exists()  # the pipeline has no [compress]
     score = record(shop / "results/shop/a", "evaluate")["metrics"]["accuracy"]
     assert score > 0.8  # over half are "no"; the rule itself is simple
 
