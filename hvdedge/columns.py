@@ -6,8 +6,9 @@ categories is text with a dictionary; everything here takes it apart first, beca
 
 import fnmatch
 import json
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -159,21 +160,30 @@ def merged_counts(counters: Mapping[str, "Counter"], schema: pa.Schema, comm: MP
     """Collective. Return what `value_counts` does, of columns that were counted on the way."""
     over = np.array([counter.is_over for counter in counters.values()], np.int64)
     comm.Allreduce(MPI.IN_PLACE, over, op=MPI.MAX)
-    return {
-        name: None if its_over else counter.merge(schema.field(name).type, comm)
-        for (name, counter), its_over in zip(counters.items(), over, strict=True)
-    }
+    found: dict[str, pa.Table | None] = {}
+    for (name, counter), its_over in zip(counters.items(), over, strict=True):
+        found[name] = None if its_over else counter.merge(schema.field(name).type, comm)
+        if found[name] is None:
+            counter.give_up()
+    return found
 
 
 class Counter:
-    """The values of one column so far, with their counts; it gives up at more than `limit`."""
+    """The values of one column so far, with their counts; it gives up where they are too many.
 
-    def __init__(self, limit: int):
-        self.limit = limit
+    Args:
+        limit: how many different values are held.
+        limit_bytes: what their texts may take together.
+        heir: takes the values and counts that were held when it gave up.
+    """
+
+    def __init__(self, limit: int, limit_bytes: float = math.inf, heir: Callable[[pa.Table], None] | None = None):
+        self.limit, self.limit_bytes = limit, limit_bytes
         self.is_over = False
+        self._heir = heir
         self._parts: list[pa.Table] = []
-        self._values = 0
-        self._room = limit
+        self._values = self._bytes = 0
+        self._room, self._room_bytes = limit, limit_bytes
 
     def add(self, cells: pa.Array) -> None:
         """Count cells, of which all are `known`."""
@@ -184,12 +194,21 @@ class Counter:
         found = cells.value_counts()
         self._parts.append(pa.table({"value": found.field(0), "count": found.field(1)}))
         self._values += len(found)
-        if self._values > self._room:
+        self._bytes += text_size_bytes(found.field(0))
+        if self._values > self._room or self._bytes > self._room_bytes:
             self._parts = [summed(self._parts)]
-            self._values = len(self._parts[0])
+            self._values, self._bytes = self._size(self._parts[0])
             self._room = max(2 * self._values, self.limit)  # else each batch would sum them all again
-            if self._values > self.limit:
-                self.is_over, self._parts = True, []
+            self._room_bytes = max(2 * self._bytes, self.limit_bytes)
+            if self._values > self.limit or self._bytes > self.limit_bytes:
+                self.give_up()
+
+    def give_up(self) -> None:
+        """Hold nothing from now on."""
+        parts, self._parts = self._parts, []
+        self.is_over = True
+        if self._heir is not None and parts:
+            self._heir(parts[0] if len(parts) == 1 else summed(parts))
 
     def merge(self, type: pa.DataType, comm: MPI.Intracomm) -> pa.Table | None:
         """Collective. Return the counts of all ranks, None where they are too many."""
@@ -197,9 +216,20 @@ class Counter:
         mine = summed(self._parts) if self._parts else schema.empty_table()
         sent = allgather_bytes(to_bytes(mine.to_batches(), schema), comm)
         everyone = summed([pa.Table.from_batches(from_bytes(part), schema) for part in sent])
-        if len(everyone) > self.limit:
+        values, size_bytes = self._size(everyone)
+        if values > self.limit or size_bytes > self.limit_bytes:
             return None
         return everyone.sort_by([("count", "descending"), ("value", "ascending")])
+
+    @staticmethod
+    def _size(counted: pa.Table) -> tuple[int, int]:
+        return len(counted), text_size_bytes(counted["value"])
+
+
+def text_size_bytes(cells: pa.Array | pa.ChunkedArray) -> int:
+    """Return the bytes of texts, without what their places take; 0 for cells that are no texts."""
+    is_text = pa.types.is_string(cells.type) or pa.types.is_binary(cells.type) or pa.types.is_large_string(cells.type)
+    return pc.sum(pc.binary_length(cells)).as_py() or 0 if is_text else 0
 
 
 def summed(parts: list[pa.Table]) -> pa.Table:

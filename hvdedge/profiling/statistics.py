@@ -7,8 +7,8 @@ its means m1, m2, m3,
 
     mean = median + m1,   variance v = (m2 - m1^2) n / (n - 1),   skew = (m3 - 3 m1 m2 + 2 m1^3) / (m2 - m1^2)^(3/2)
 
-All of it is the same bit for bit on any number of ranks. Of a column of too many values, `distinct` is estimated (see
-`distinct`), and there is no `top` and no `entropy`.
+All of it is the same bit for bit on any number of ranks. The values of any other column are counted by their hashes
+(see `value_hashes`), and the most frequent ones are looked up in the second pass.
 """
 
 import decimal
@@ -36,19 +36,18 @@ from hvdedge.columns import (
     to_floats,
     to_text,
 )
-from hvdedge.distinct import Sketch
 from hvdedge.exact_sums import half_range, power_means
-from hvdedge.hashes import text_bytes
+from hvdedge.hashes import look_up, text_bytes
 from hvdedge.options import Count
 from hvdedge.parallel import allgather_json
 from hvdedge.quantiles import place_of, select
 from hvdedge.tables import Table
+from hvdedge.value_hashes import VALUE_BYTES, Frequencies, Values, hash_values
 
 PROBABILITIES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 MOST_VALUES = 100_000
 AT_ONCE = 4  # batches of a table that are taken as one
 MOST_MASKS = 10_000  # and different lengths; beyond it they are not told
-VALUE_BYTES = 128  # what a value and its count take while they are counted
 
 
 def profile(table: Table, comm: MPI.Intracomm, *, bins: Count = 20, top: Count = 10) -> dict:
@@ -57,23 +56,23 @@ def profile(table: Table, comm: MPI.Intracomm, *, bins: Count = 20, top: Count =
     Args:
         table: this rank's rows.
         bins: the bars of a histogram.
-        top: how many of the most frequent values are listed; of equally frequent ones the smaller.
+        top: how many of the most frequent values are listed, of equally frequent ones the smaller; fewer where more
+            values are as frequent as may be held.
     Returns:
         The same on every rank, for JSON: {rows, columns: name -> {type, count, missing, distinct, distinct_is_exact,
-        min, max, order, mean, std, skew, quantiles, histogram, equal_depth, entropy, top}}, text columns also with
-        lengths: {min, max, mean} and masks. Quantiles go by their probability ("0.5"), are numbers of the column (the
-        lower one for the median of an even count); std is the sample's (n - 1), skew that of the rows; a histogram is
-        {edges, counts}, of equally wide bars; equal_depth are the edges of bars that hold equally many rows; entropy
-        is in bits; top is a list of {value, count}; order is "rising", "falling", "constant" or null, over all rows
-        that are not missing; masks, a list of {value, count}, has A for a capital, a for another letter, 9 for a
-        digit. Times are ISO 8601. What is unknown or makes no sense for a type is null; a number that is not finite
-        counts as missing.
+        min, max, order, mean, std, skew, quantiles, histogram, equal_depth, entropy, top, top_above}}, text columns
+        also with lengths: {min, max, mean} and masks. Quantiles go by their probability ("0.5"), are numbers of the
+        column (the lower one for the median of an even count); std is the sample's (n - 1), skew that of the rows; a
+        histogram is {edges, counts}, of equally wide bars; equal_depth are the edges of bars that hold equally many
+        rows; entropy is in bits; top is a list of {value, count}, without the values that are there up to top_above
+        times; order is "rising", "falling", "constant" or null, over all rows that are not missing; masks, a list of
+        {value, count}, has A for a capital, a for another letter, 9 for a digit. Times are ISO 8601. What is unknown or
+        makes no sense for a type is null; a number that is not finite counts as missing.
     """
     types = {name: table.schema.field(name).type for name in table.columns}
     limit = int(np.clip(table.workspace.table_bytes // (VALUE_BYTES * max(len(types), 1)), 1000, MOST_VALUES))
-    ends, counted = _ends_and_values(table, limit, comm)
-    many = [name for name, values in counted.items() if values is None]
-    spread, texts, estimates = _of_many(table, many, bins, comm)
+    ends, counted, told = _ends_and_values(table, limit, top, comm)
+    spread, texts, frequent = _of_many(table, told, bins, limit, comm)
 
     columns: dict[str, dict[str, Any]] = {}
     for name, type in types.items():
@@ -86,15 +85,13 @@ def profile(table: Table, comm: MPI.Intracomm, *, bins: Count = 20, top: Count =
         columns[name] = {
             "type": its,
             **ends[name],
-            "distinct": estimates.get(name) if values is None else len(values),
-            "distinct_is_exact": values is not None,
+            **_frequencies(values, told.get(name)),
             **_described(spread.get(name), type),
-            "entropy": None if values is None else _entropy(values),
-            "top": None if values is None else _top(values, top),
+            "top": _top(frequent.get(name, values), top),
         }
         if its in TEXTS:
             masks, lengths = texts[name]
-            columns[name] |= {"masks": None if masks is None else _top(masks, top), "lengths": _lengths(lengths)}
+            columns[name] |= {"masks": _top(masks, top), "lengths": _lengths(lengths)}
     rows = np.array(table.num_rows)
     comm.Allreduce(MPI.IN_PLACE, rows, op=MPI.SUM)
     return {"rows": int(rows), "columns": columns}
@@ -179,17 +176,21 @@ class _Ends:
         return "constant" if self.rises and self.falls else "rising" if self.rises else "falling"
 
 
-def _ends_and_values(table: Table, limit: int, comm: MPI.Intracomm) -> tuple[dict[str, dict[str, Any]], dict]:
-    """Collective. Return column -> count, missing, min, max and order over all rows, and its `columns.value_counts`."""
+def _ends_and_values(
+    table: Table, limit: int, top: int, comm: MPI.Intracomm
+) -> tuple[dict[str, dict[str, Any]], dict[str, pa.Table | None], dict[str, Frequencies]]:
+    """Collective. Return column -> count, missing, min, max and order over all rows, its `columns.value_counts`, and
+    what the hashes of a column of too many values tell."""
     ordered = {name: kind(table.schema.field(name).type) != "array" for name in table.columns}
     mine = {name: _Ends() for name in ordered}
-    counters = {name: Counter(limit) for name in ordered if ordered[name]}
+    spool_bytes = table.workspace.table_bytes // max(len(ordered), 1)
+    seen = {name: Values(limit, spool_bytes, table.workspace) for name in ordered if ordered[name]}
     for batch in _larger(table.select(table.columns)):
         for name, its in mine.items():
             cells = known(batch.column(name))
             its.add(cells, batch.num_rows, ordered[name])
-            if name in counters:
-                counters[name].add(cells)
+            if name in seen:
+                seen[name].add(cells)
     everyone = allgather_json({name: vars(its) for name, its in mine.items()}, comm)
     result = {}
     for name in ordered:
@@ -205,7 +206,9 @@ def _ends_and_values(table: Table, limit: int, comm: MPI.Intracomm) -> tuple[dic
             "max": _told(high, type),
             "order": its.order(),
         }
-    return result, merged_counts(counters, table.schema, comm)
+    counted = merged_counts({name: values.counter for name, values in seen.items()}, table.schema, comm)
+    told = {name: seen[name].frequencies(top, comm) for name, values in counted.items() if values is None}
+    return result, counted, told
 
 
 class _Spread:
@@ -261,24 +264,28 @@ def _spread(values: pa.Table, bins: int) -> _Spread:
 
 
 def _of_many(
-    table: Table, names: list[str], bins: int, comm: MPI.Intracomm
-) -> tuple[dict[str, _Spread], dict[str, tuple[pa.Table | None, pa.Table | None]], dict[str, int]]:
+    table: Table, told: dict[str, Frequencies], bins: int, limit: int, comm: MPI.Intracomm
+) -> tuple[dict[str, _Spread], dict[str, tuple[pa.Table | None, pa.Table | None]], dict[str, pa.Table | None]]:
     """Collective. Tell of columns that have too many values to count, in one more pass over them.
 
     Returns:
-        The spread of numbers and clocks; how often each mask and each length of texts is; about how many differ.
+        The spread of numbers and clocks; how often each mask and each length of texts is; how often the most frequent
+        values are.
     """
+    names = [*told]
     numeric = of_kind(table, ("boolean", *NUMBERS, *CLOCKS), names)
     texts = of_kind(table, TEXTS, names)
-    sketches = {name: Sketch() for name in names}
-    masks, lengths = ({name: Counter(MOST_MASKS) for name in texts} for _ in range(2))
+    frequent = {name: Counter(limit, VALUE_BYTES * limit) for name in names}
+    masks, lengths = ({name: Counter(MOST_MASKS, VALUE_BYTES * limit) for name in texts} for _ in range(2))
     schema = pa.schema([(name, pa.float64()) for name in numeric])
 
     def numbers() -> Iterator[pa.RecordBatch]:
         for batch in _larger(table.select(names)) if names else ():
             for name in names:
-                cells = known(batch.column(name))
-                sketches[name].add(cells)
+                cells, hashes = known(batch.column(name)), told[name].hashes
+                if len(hashes):
+                    is_frequent = look_up(hash_values(cells), hashes, np.ones(len(hashes), bool), False)
+                    frequent[name].add(cells.filter(pa.array(is_frequent)))
                 if name in masks:
                     cells = to_text(cells)
                     masks[name].add(_masks(cells))
@@ -288,10 +295,10 @@ def _of_many(
             )
 
     spread = _spread_of_many(Table.from_batches(schema, numbers(), table.workspace), numeric, bins, comm)
-    estimates = {name: sketch.estimate(comm) for name, sketch in sketches.items()}
     counted_masks = merged_counts(masks, pa.schema([(name, pa.string()) for name in texts]), comm)
     counted_lengths = merged_counts(lengths, pa.schema([(name, pa.int32()) for name in texts]), comm)
-    return spread, {name: (counted_masks[name], counted_lengths[name]) for name in texts}, estimates
+    counted = merged_counts(frequent, table.schema, comm)
+    return spread, {name: (counted_masks[name], counted_lengths[name]) for name in texts}, counted
 
 
 def _spread_of_many(table: Table, names: list[str], bins: int, comm: MPI.Intracomm) -> dict[str, _Spread]:
@@ -359,6 +366,18 @@ def _lengths(lengths: pa.Table | None) -> dict[str, Any]:
     return {"min": int(values.min()), "max": int(values.max()), "mean": mean}
 
 
+def _frequencies(values: pa.Table | None, told: Frequencies | None) -> dict[str, Any]:
+    """Return what is told of a column by its counted values, or by their hashes; by nothing for one of lists."""
+    found: dict[str, Any]
+    if told is not None:
+        found = {"distinct": told.distinct, "entropy": told.entropy, "top_above": told.above}
+    elif values is not None:
+        found = {"distinct": len(values), "entropy": _entropy(values), "top_above": 0}
+    else:
+        found = {"distinct": None, "entropy": None, "top_above": None}
+    return found | {"distinct_is_exact": found["distinct"] is not None}
+
+
 def _entropy(values: pa.Table) -> float | None:
     counts = values["count"].to_numpy()
     if not len(counts):
@@ -367,5 +386,7 @@ def _entropy(values: pa.Table) -> float | None:
     return abs(math.fsum(shares * np.log2(shares)))
 
 
-def _top(values: pa.Table, top: int) -> list[dict[str, Any]]:
+def _top(values: pa.Table | None, top: int) -> list[dict[str, Any]] | None:
+    if values is None:
+        return None
     return [{"value": _json(row["value"]), "count": row["count"]} for row in values.slice(0, top).to_pylist()]

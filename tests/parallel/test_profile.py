@@ -1,6 +1,7 @@
 """Quantiles, statistics and correlations are the same on 1, 2, 3 and 4 ranks, bit for bit."""
 
 import json
+import math
 
 import pytest
 
@@ -23,6 +24,8 @@ PROFILE = """
         "skewed": draw.lognormal(sigma=3, size=3000),
         "whole": pa.array(draw.integers(0, 9, 3000), mask=draw.random(3000) < 0.2),
         "many": draw.permutation(3000),
+        "some": np.where(draw.random(3000) < 0.1, draw.integers(0, 5, 3000), np.arange(3000)),
+        "long": np.char.add("x" * 1200, draw.permutation(np.arange(3000) // 7 * 7).astype(str)),
         "word": pa.array(draw.choice(["a", "ä", "bb"], 3000)).dictionary_encode(),
         "code": np.char.add("Ab-", draw.permutation(3000).astype(str)),
         "day": pa.array(draw.integers(0, 9999, 3000), pa.int32()).cast(pa.date32()),
@@ -49,5 +52,8 @@ def test_a_table_is_described_alike_on_any_number_of_ranks_also_on_more_than_the
     first, *others = [json.loads(mpirun(ranks, PROFILE)) for ranks in (1, 2, 3, 4)]
     assert others == [first] * 3
     many = first[0][0]["columns"]["many"]
-    assert many["distinct"] == pytest.approx(3000, rel=0.03)  # a sketch: 0.8 %
-    assert many["top"] is None
+    assert (many["distinct"], many["top"], many["top_above"]) == (3000, [], 1)
+    assert many["entropy"] == pytest.approx(math.log2(3000), rel=1e-15)
+    some, long = (first[0][0]["columns"][name] for name in ("some", "long"))
+    assert [len(some["top"]), some["top_above"], len(long["top"])] == [3, 0, 0]
+    assert long["top_above"] == 3000 * 1204 // (128 * 2000)
