@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from mpi4py import MPI
 
 from hvdedge.columns import kind, to_text
@@ -31,12 +32,16 @@ class Coded:
         names: its columns, without those of lists.
         codes: int32 (rows,) for each column, alike on every rank; empty cells have the same code, as null = null.
         distinct: how many codes each column has.
+        missing: how many of its cells are empty.
+        longest: how many characters its longest value has, as text.
         rows: of all ranks.
     """
 
     names: list[str]
     codes: list[np.ndarray]
     distinct: list[int]
+    missing: list[int]
+    longest: list[int]
     rows: int
 
 
@@ -60,6 +65,8 @@ def _encode(table: Table, comm: MPI.Intracomm, null_equals_null: bool) -> Coded:
     comm.Allreduce(MPI.IN_PLACE, at_once, op=MPI.MIN)
     codes: list[np.ndarray] = []
     distinct: list[int] = []
+    missing: list[int] = []
+    lengths: list[int] = []
     for start in range(0, len(names), int(at_once)):
         chosen = names[start : start + int(at_once)]
         parts: dict[str, list[pa.Array]] = {name: [pa.array([], pa.string()).dictionary_encode()] for name in chosen}
@@ -69,6 +76,8 @@ def _encode(table: Table, comm: MPI.Intracomm, null_equals_null: bool) -> Coded:
         cells = [_joined(parts.pop(name)) for name in chosen]
         numbers, known = _numbered([each.dictionary for each in cells], table.workspace.table_bytes, comm)
         nulls = counts(np.array([each.indices.null_count for each in cells], np.int64), comm)
+        missing += nulls.sum(axis=0).tolist()
+        lengths += counts(np.array([_longest(each.dictionary) for each in cells]), comm).max(axis=0).tolist()
         for column, each in enumerate(cells):
             apart = 0 if null_equals_null else 1
             null = known[column] + apart * nulls[: comm.rank, column].sum()
@@ -80,7 +89,7 @@ def _encode(table: Table, comm: MPI.Intracomm, null_equals_null: bool) -> Coded:
                 whole = held
             codes.append(whole)
         distinct += (known + (nulls.any(axis=0) if null_equals_null else nulls.sum(axis=0))).tolist()
-    return Coded(names, codes, distinct, total)
+    return Coded(names, codes, distinct, missing, lengths, total)
 
 
 def _at_once(table: Table, columns: int) -> int:
@@ -90,6 +99,11 @@ def _at_once(table: Table, columns: int) -> int:
         return max(columns, 1)
     size_bytes = first.nbytes / max(first.num_rows, 1) * table.num_rows / len(first.columns)
     return int(np.clip(table.workspace.table_bytes / (COPIES * max(size_bytes, 1)), 1, columns))
+
+
+def _longest(texts: pa.Array) -> int:
+    """Return the characters of the longest one."""
+    return pc.max(pc.utf8_length(texts)).as_py() or 0
 
 
 def _joined(parts: list[pa.DictionaryArray]) -> pa.DictionaryArray:

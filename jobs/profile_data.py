@@ -5,7 +5,7 @@ import time
 from hvdedge.parallel import agree
 from hvdedge.stage import Stage, start
 
-DEPENDENCIES = {"best_functional_dependencies": 10, "unique_columns": 10, "foreign_keys": 100}
+DEPENDENCIES = {"best_functional_dependencies": 10, "best_unique_columns": 10, "foreign_keys": 100}
 """How many of each go into the record, for the report."""
 DESCRIBED = ("type", "missing", "distinct", "min", "max", "mean", "std")  # of a column, for the report
 COLUMNS = 100  # so many at most

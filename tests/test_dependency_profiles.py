@@ -199,7 +199,7 @@ def test_empty_cells_are_equal_or_not_as_asked(comm, workspace):
     assert found == [[["b"], "a"]]
     found = functional_dependencies.profile(table, comm, null_equals_null=False)["functional_dependencies"]
     assert found == [[["a"], "b"], [["b"], "a"]]
-    assert unique_columns.profile(table, comm, null_equals_null=False)["unique_columns"] == [["a"], ["b"]]
+    assert unique_columns.profile(table, comm, null_equals_null=False)["unique_columns"] == [["b"], ["a"]]
 
 
 @pytest.mark.parametrize(("error", "gone"), [(0.29, 29), (0.57, 57), (0.0, 0), (0.1, 10)])

@@ -384,12 +384,12 @@ def test_dependencies_are_listed_with_what_they_tell():
     profiled = run("n1", 1)
     profiled.records["profile"].metrics["dependencies"] = {
         "best_functional_dependencies": [{"left": ["zip", "day"], "right": "city", "redundant": 0.5, "covered": 0.8}],
-        "unique_columns": [["id"], []],
+        "best_unique_columns": [{"columns": ["id"], "score": 0.75}, {"columns": []}],
     }
     assert dependencies.tabulate([profiled]).rows == [
-        ("functional dependency", "zip, day", "city", 0.5, 0.8),
-        ("unique", "id", None, None, None),
-        ("unique", "(at most one row)", None, None, None),
+        ("functional dependency", "zip, day", "city", 0.5, 0.8, None),
+        ("unique", "id", None, None, None, 0.75),
+        ("unique", "(at most one row)", None, None, None, None),
     ]
 
 

@@ -12,6 +12,7 @@ COLUMNS = (
     Column("right", "determine"),
     Column("redundant", "", "percent"),
     Column("covered", "", "percent"),
+    Column("score", kind="number"),
 )
 SHOWN = 10  # of each kind
 
@@ -24,7 +25,8 @@ def tabulate(records: Sequence[Run]) -> ReportTable:
         COLUMNS,
         _rows,
         note="Redundant: the rows whose right-hand cell could be left out, as another row tells it; covered: those "
-        "that share their left-hand cells with another. All dependencies are in data_profile.json.",
+        "that share their left-hand cells with another. Score: how much unique columns look like a key, up to 1; those "
+        "with empty cells come last. All dependencies are in data_profile.json.",
         empty="No dependencies were looked for.",
     )
 
@@ -33,10 +35,10 @@ def _rows(run: Run) -> Iterator[tuple]:
     found = mapping(run.metric("profile", "dependencies"))
     for one in rows(found.get("best_functional_dependencies"))[:SHOWN]:
         shares = number(one.get("redundant")), number(one.get("covered"))
-        yield "functional dependency", _named(one.get("left")), one.get("right"), *shares
-    unique = found.get("unique_columns")
-    for names in unique[:SHOWN] if isinstance(unique, list) else ():
-        yield "unique", _named(names) if names else "(at most one row)", None, None, None
+        yield "functional dependency", _named(one.get("left")), one.get("right"), *shares, None
+    for one in rows(found.get("best_unique_columns"))[:SHOWN]:
+        names = one.get("columns")
+        yield "unique", _named(names) if names else "(at most one row)", None, None, None, number(one.get("score"))
 
 
 def _named(names: object) -> str:
