@@ -6,14 +6,16 @@
       -> pairs that speak against some         new difference sets, and again, until there are none
 
 What is left then is right and complete: each was held against the rows, and a dependency that is missing would have
-to hit all difference sets seen without containing one that was found. So it goes size by size of the left-hand side; a
-search that is stopped tells all that was proved by then, which holds and is minimal, and to which size it is complete.
+to hit all difference sets seen without containing one that was found. So it goes size by size of the left-hand side,
+and in a size by how much may be told; a search that is stopped tells all that was proved by then, which holds and is
+minimal, and to which size it is complete.
 
 Source: Papenbrock and Naumann 2016, A hybrid approach to functional dependency discovery (HyFD: evidence from samples
 and validation in turn); Birnick et al. 2020, Hitting set enumeration with partial information for unique column
 combination discovery (HPIValid).
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -175,7 +177,7 @@ def _against(
     broken = [np.empty((0, difference_sets.words(len(coded.names))), np.uint64)]
     valid: list[Candidate] = []
     told = np.zeros(1, np.int64)
-    for columns in [*rights][comm.rank :: comm.size]:
+    for columns in _promising_first(coded, rights)[comm.rank :: comm.size]:
         if clock.is_over():
             told[0] = 1
             break
@@ -190,3 +192,14 @@ def _against(
     comm.Allreduce(MPI.IN_PLACE, told, op=MPI.MAX)
     holds = {(columns, right) for part in allgather_json(valid, comm) for columns, right in part}
     return difference_sets.shared(np.concatenate(broken), comm), holds, bool(told[0])
+
+
+def _promising_first(coded: Coded, rights: dict[int, list[int]]) -> list[int]:
+    """Return the sets of columns in the order in which they are to be looked at, should the time not do for all.
+
+    On the left of a dependency those of few values come first: most rows are alike in them, so what follows from them
+    is there most often. As a key those of many do: they are likely to be one. Whole numbers, as all ranks must agree.
+    """
+    values = {columns: math.prod(coded.distinct[column] for column in bits(columns)) for columns in rights}
+    signs = {columns: -1 if rights[columns] == [UNIQUE] else 1 for columns in rights}
+    return sorted(rights, key=lambda columns: (signs[columns] * values[columns], columns))

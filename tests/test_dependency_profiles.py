@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import pathlib
 from collections import Counter
@@ -259,6 +260,36 @@ def test_a_wide_table_is_sampled_to_a_bound_and_the_rest_comes_from_what_is_brok
     assert len(difference_sets.sample(coded, comm, lambda: False)) < 70 * 150  # a window beyond ten sets a column
     assert functional_dependencies.profile(table, comm, maximal_left=2)["functional_dependencies"] == whole
     assert unique_columns.profile(table, comm, maximal=4)["unique_columns"] == unique
+
+
+@pytest.mark.parametrize("is_key", [False, True])
+def test_when_the_time_is_over_the_most_promising_were_looked_at(is_key, comm, workspace, monkeypatch):
+    draw = np.random.default_rng(0)
+    drawn = {f"c{number}": draw.permutation(np.arange(400) % (18 + 2 * number)) for number in range(12)}
+    coded = encode(table_of(workspace, 100, **drawn), comm)
+    find = discovery.unique_columns if is_key else discovery.functional_dependencies
+    whole = {(sum(1 << column for column in left), right) for left, right in find(coded, comm).sets}
+    asked, clock = iter(range(10**9)), discovery.Clock(1.0)
+    monkeypatch.setattr(discovery.Clock, "is_over", lambda self: next(asked) >= 20)
+    _, proved, is_over = discovery._against(coded, sorted(whole), clock, comm)
+    assert is_over
+    assert len({left for left, _ in proved}) == 20
+
+    def values(one):
+        return math.prod(coded.distinct[column] for column in hitting_sets.bits(one[0]))
+
+    left = {values(one) for one in whole - proved}
+    assert min(map(values, proved)) >= max(left) if is_key else max(map(values, proved)) <= min(left)
+
+
+def test_what_nearly_holds_is_looked_for_on_columns_of_few_values_first(comm, workspace, monkeypatch):
+    names = {f"c{number}": (np.arange(120) % (60 - 10 * number)).tolist() for number in range(5)}
+    table = table_of(workspace, **names)  # c4 has 20 values, c0 60
+    asked = iter(range(10**9))
+    monkeypatch.setattr(discovery.Clock, "is_over", lambda self: next(asked) > 3)  # none, and three of one column
+    found = functional_dependencies.profile(table, comm, error=0.5, top=0)["functional_dependencies"]
+    assert found
+    assert {left[0] for left, _ in found} <= {"c4", "c3", "c2"}
 
 
 def test_what_ends_before_it_begins_tells_constants_and_that_it_was_narrowed(comm, workspace, monkeypatch):
