@@ -17,8 +17,8 @@ import numpy as np
 from mpi4py import MPI
 
 from hvdedge.coded import Coded
-from hvdedge.difference_sets import Groups
 from hvdedge.discovery import Candidate, Clock, Found
+from hvdedge.groups import Groups
 from hvdedge.parallel import allgather_json
 
 

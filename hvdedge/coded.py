@@ -6,6 +6,7 @@
 Values are compared as what they are, as text; their hashes only say who numbers them.
 """
 
+import pathlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,7 @@ class Coded:
         missing: how many of its cells are empty.
         longest: how many characters its longest value has, as text.
         rows: of all ranks.
+        scratch, room_bytes: where what is made of them may go, and what of it may be held.
     """
 
     names: list[str]
@@ -43,6 +45,8 @@ class Coded:
     missing: list[int]
     longest: list[int]
     rows: int
+    scratch: pathlib.Path
+    room_bytes: int
 
 
 def encode(table: Table, comm: MPI.Intracomm, *, null_equals_null: bool = True) -> Coded:
@@ -89,7 +93,8 @@ def _encode(table: Table, comm: MPI.Intracomm, null_equals_null: bool) -> Coded:
                 whole = held
             codes.append(whole)
         distinct += (known + (nulls.any(axis=0) if null_equals_null else nulls.sum(axis=0))).tolist()
-    return Coded(names, codes, distinct, missing, lengths, total)
+    workspace = table.workspace
+    return Coded(names, codes, distinct, missing, lengths, total, workspace.scratch, workspace.table_bytes)
 
 
 def _at_once(table: Table, columns: int) -> int:

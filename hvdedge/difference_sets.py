@@ -13,7 +13,6 @@ from mpi4py import MPI
 
 from hvdedge.coded import Coded
 from hvdedge.hitting_sets import Stopped, reduced, unique
-from hvdedge.mixing import mix
 from hvdedge.parallel import allgather_rows
 
 ALL_CELLS = 300_000_000  # cells that may be compared to look at all pairs of rows
@@ -23,6 +22,7 @@ WINDOWS = 30
 WINDOW_PAIRS = 1 << 17  # of a column and a window, evenly from all
 MOST_SAMPLED = 1 << 17  # words of difference sets of all columns together
 RUN = 64  # rows that are sampled side by side
+SORTED_BYTES = 40  # of a row, while rows are sorted
 PAIRS_A_SET = 4  # compared at most, for each set that a column may still add
 
 
@@ -68,17 +68,21 @@ def sample(coded: Coded, comm: MPI.Intracomm, is_over: Callable[[], bool]) -> np
 
     For each column, rows that agree in it stand side by side, the most alike ones first; each is compared with those
     around it, further on as long as that shows something new, up to a bound for all columns together; in a
-    wide table nearly every pair shows something new.
+    wide table nearly every pair shows something new. Of more rows than there is room to sort, every so-manieth counts.
     """
     mine = range(comm.rank, len(coded.names), comm.size)
     found = np.zeros((0, words(len(coded.names))), np.uint64)
     most = MOST_SAMPLED // max(len(mine) * comm.size * found.shape[1], 1)
     pairs = min(WINDOW_PAIRS, PAIRS_A_SET * most)
     by_rows = np.argsort([-count for count in coded.distinct], kind="stable")
+    step = max(-(-coded.rows * SORTED_BYTES // max(coded.room_bytes, 1)), 1)
+    rows = [codes[::step] for codes in coded.codes]
     for number in mine:
-        order = np.argsort(_packed(coded, [number, *(other for other in by_rows.tolist() if other != number)]))
-        order = order[_spread(coded.codes[number][order], pairs)]
-        codes = np.stack([codes[order] for codes in coded.codes])
+        order = np.argsort(
+            _packed(rows, coded.distinct, [number, *(other for other in by_rows.tolist() if other != number)])
+        )
+        order = order[_spread(rows[number][order], pairs)]
+        codes = np.stack([codes[order] for codes in rows])
         first = len(found)
         for apart in range(1, min(WINDOWS, len(order) - 1) + 1):
             near = codes[number, apart:] == codes[number, :-apart]
@@ -93,14 +97,14 @@ def sample(coded: Coded, comm: MPI.Intracomm, is_over: Callable[[], bool]) -> np
     return shared(found, comm)
 
 
-def _packed(coded: Coded, columns: list[int]) -> np.ndarray:
+def _packed(codes: list[np.ndarray], distinct: list[int], columns: list[int]) -> np.ndarray:
     """Return keys that sort rows by the first column, then by as many of the others as fit into 64 bits."""
-    keys, room = np.zeros(coded.rows, np.uint64), 64
+    keys, room = np.zeros(len(codes[0]), np.uint64), 64
     for column in columns:
-        width = max(coded.distinct[column] - 1, 1).bit_length()
+        width = max(distinct[column] - 1, 1).bit_length()
         if width > room:
             break
-        keys = keys << np.uint64(width) | coded.codes[column].astype(np.uint64)
+        keys = keys << np.uint64(width) | codes[column].astype(np.uint64)
         room -= width
     return keys
 
@@ -138,69 +142,3 @@ def about(sets: np.ndarray, column: int) -> np.ndarray:
     chosen = sets[(sets[:, word] & bit) != 0].copy()
     chosen[:, word] &= ~bit
     return reduced(chosen)
-
-
-class Groups:
-    """The rows that are alike in some columns, to be held against other columns.
-
-    Rows are sorted by a hash of their cells there, the high bits of a sum of multiples (Dietzfelbinger 1996).
-    Neighbours with the same hash are compared cell by cell, and sorted by the cells themselves should a hash be that
-    of two, so what is told is exact.
-
-    Attributes:
-        one, other: neighbours that are alike, as row numbers; all rows that are alike are tied by them.
-    """
-
-    def __init__(self, coded: Coded, columns: list[int]):
-        self._codes = coded.codes
-        hashes = np.zeros(coded.rows, np.uint64)
-        odd = mix(np.array(columns, np.uint64) + np.uint64(1)) | np.uint64(1)
-        for column, multiplier in zip(columns, odd, strict=True):
-            hashes += coded.codes[column].astype(np.uint64) * multiplier
-        row_bits = np.uint64(coded.rows.bit_length())  # a hash and its row in one number sort faster than by argsort
-        keys = np.sort(hashes >> row_bits << row_bits | np.arange(coded.rows, dtype=np.uint64))
-        order = (keys & np.uint64((1 << int(row_bits)) - 1)).astype(np.int64)
-        keys >>= row_bits
-        places = np.flatnonzero(keys[1:] == keys[:-1])
-        self.one, self.other = order[places], order[places + 1]
-        same = self._same(columns)
-        if not same.all():
-            rows = np.union1d(self.one, self.other)
-            order = rows[np.lexsort([coded.codes[column][rows] for column in columns])]
-            self.one, self.other = order[:-1], order[1:]
-            same = self._same(columns)
-            self.one, self.other = self.one[same], self.other[same]
-
-    def _same(self, columns: list[int]) -> np.ndarray:
-        same = np.ones(len(self.one), bool)
-        for column in columns:
-            same &= self._codes[column][self.one] == self._codes[column][self.other]
-        return same
-
-    @property
-    def rows_alike(self) -> int:
-        """How many rows are alike with another one."""
-        return len(self.one) + int(np.count_nonzero(self._starts))
-
-    @property
-    def _starts(self) -> np.ndarray:
-        """Which of the pairs are the first of their group."""
-        return np.concatenate([np.ones(min(len(self.one), 1), bool), self.one[1:] != self.other[:-1]])
-
-    def removals(self, column: int) -> int:
-        """Return how many rows would have to go for `column` to follow from these: the fewest possible."""
-        if not len(self.one):
-            return 0
-        starts = self._starts
-        group = np.cumsum(starts)
-        rows = np.concatenate([self.one[starts], self.other])
-        key = np.concatenate([group[starts], group]) << 32 | self._codes[column][rows]
-        kinds, held = np.unique(key, return_counts=True)
-        edges = np.flatnonzero(np.diff(kinds >> 32, prepend=-1))
-        return int(len(rows) - np.maximum.reduceat(held, edges).sum())
-
-    def differ_in(self, column: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return those of the pairs that differ in `column`."""
-        codes = self._codes[column]
-        apart = codes[self.one] != codes[self.other]
-        return self.one[apart], self.other[apart]

@@ -24,7 +24,7 @@ from mpi4py import MPI
 
 from hvdedge import difference_sets
 from hvdedge.coded import Coded
-from hvdedge.difference_sets import Groups
+from hvdedge.groups import Groups
 from hvdedge.hitting_sets import Search, Stopped, bits, reduced, to_ints, to_words, unique
 from hvdedge.parallel import allgather_json, allgather_rows
 
@@ -183,10 +183,10 @@ def _against(
             break
         groups = Groups(coded, bits(columns))
         for right in rights[columns]:
-            one, other = (groups.one, groups.other) if right == UNIQUE else groups.differ_in(right)
+            is_key = right == UNIQUE
+            one, other = groups.some(EVIDENCE_PAIRS) if is_key else groups.differing(right, EVIDENCE_PAIRS)
             if len(one):
-                chosen = np.linspace(0, len(one) - 1, min(EVIDENCE_PAIRS, len(one))).astype(np.int64)
-                broken.append(difference_sets.of_pairs(coded, one[chosen], other[chosen]))
+                broken.append(difference_sets.of_pairs(coded, one, other))
             else:
                 valid.append((columns, right))
     comm.Allreduce(MPI.IN_PLACE, told, op=MPI.MAX)

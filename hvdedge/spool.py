@@ -73,10 +73,7 @@ class Spool:
         try:
             self._append_to_file()
         except OSError as error:
-            raise InputError(
-                f"{self._scratch}: received a disk on which scratch files cannot be written ({error.strerror}), "
-                "allowed: one with about twice the raw files' size free; make room or name another folder by TMPDIR"
-            ) from None
+            raise no_room(self._scratch, error) from None
         self._held, self._held_bytes = [], 0
 
     def _append_to_file(self) -> None:
@@ -88,3 +85,11 @@ class Spool:
         with open(self._path, "ab") as file, pa.ipc.new_stream(file, self.schema, options=options) as writer:
             for batch in self._held:
                 writer.write_batch(batch)
+
+
+def no_room(scratch: pathlib.Path, error: OSError) -> InputError:
+    """Return the error of a disk that is full, or cannot be written."""
+    return InputError(
+        f"{scratch}: received a disk on which scratch files cannot be written ({error.strerror}), "
+        "allowed: one with about twice the raw files' size free; make room or name another folder by TMPDIR"
+    )

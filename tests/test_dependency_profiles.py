@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_tables import table_of
 
-from hvdedge import coded, difference_sets, discovery, hitting_sets, inclusions
+from hvdedge import coded, difference_sets, discovery, groups, hitting_sets, inclusions
 from hvdedge.coded import _encode, encode
 from hvdedge.profiling import functional_dependencies, inclusion_dependencies, unique_columns
 
@@ -190,7 +190,7 @@ def test_hashes_that_are_equal_by_chance_change_nothing(comm, workspace, monkeyp
     table = table_of(workspace, **columns)
     before = functional_dependencies.profile(table, comm)
     monkeypatch.setattr(difference_sets, "ALL_CELLS", -1)
-    monkeypatch.setattr(difference_sets, "mix", lambda values: values & np.uint64(1))
+    monkeypatch.setattr(groups, "mix", lambda values: values & np.uint64(1))
     assert functional_dependencies.profile(table, comm) == before
 
 

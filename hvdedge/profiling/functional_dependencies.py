@@ -9,8 +9,8 @@ from mpi4py import MPI
 
 from hvdedge import approximate, discovery
 from hvdedge.coded import Coded, encode
-from hvdedge.difference_sets import Groups
 from hvdedge.discovery import Found
+from hvdedge.groups import Groups
 from hvdedge.options import Fraction, Natural, NonNegative
 from hvdedge.parallel import allgather_json
 from hvdedge.tables import Table
