@@ -2,9 +2,9 @@
 
     g3(X -> A) = the fewest rows that must go for it to hold / rows
 
-It falls as X grows, so X is looked at size by size, columns of few values first, as these tell most should the time be
-over, and no more where a part of it will do. Column sets are dealt over
-the ranks; all that one of them tells of all columns on the right is found in one sorting of the rows.
+It falls as X grows, so X is looked at size by size, and no more where a part of it will do; in a size columns of few
+values come first, which tell most, should the time not do for all. Column sets are dealt over the ranks; all that one
+of them tells of all columns on the right is found in one sorting of the rows.
 
 Source: Kivinen and Mannila 1995, Approximate inference of functional dependencies from relations (g3); Huhtala et al.
 1999, TANE.

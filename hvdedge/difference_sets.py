@@ -78,9 +78,8 @@ def sample(coded: Coded, comm: MPI.Intracomm, is_over: Callable[[], bool]) -> np
     step = max(-(-coded.rows * SORTED_BYTES // max(coded.room_bytes, 1)), 1)
     rows = [codes[::step] for codes in coded.codes]
     for number in mine:
-        order = np.argsort(
-            _packed(rows, coded.distinct, [number, *(other for other in by_rows.tolist() if other != number)])
-        )
+        others = [other for other in by_rows.tolist() if other != number]
+        order = np.argsort(_packed(rows, coded.distinct, [number, *others]))
         order = order[_spread(rows[number][order], pairs)]
         codes = np.stack([codes[order] for codes in rows])
         first = len(found)

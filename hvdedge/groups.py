@@ -114,8 +114,7 @@ class Groups:
         """Sort the rows of each hash that several sets of cells have by their cells; few hashes are that of two."""
         runs = self._array(len(self.one), self._kind)
         broken, run = [], -1
-        edges = self._starts()
-        for (start, stop), starts in zip(_blocks(len(self.one)), edges, strict=True):
+        for (start, stop), starts in zip(_blocks(len(self.one)), self._starts(), strict=True):
             is_start = np.zeros(stop - start, bool)
             is_start[starts - start] = True
             runs[start:stop] = run + np.cumsum(is_start)

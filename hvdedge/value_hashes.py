@@ -106,10 +106,10 @@ class Values:
     def _owned(self, turn: int, rounds: int, comm: MPI.Intracomm) -> tuple[np.ndarray, np.ndarray]:
         """Collective. Return the hashes of this rank and round, rising, and how often each is on all ranks."""
         turns = np.uint64(rounds)
-        early, late = self._counted, [batch.column(0).to_numpy() for batch in self._spool]
+        early = self._counted if rounds == 1 else self._counted[self._counted[:, 0] % turns == turn]
+        late = (batch.column(0).to_numpy() for batch in self._spool)
         if rounds > 1:
-            early = early[early[:, 0] % turns == turn]
-            late = [part[part % turns == turn] for part in late]
+            late = (part[part % turns == turn] for part in late)
         hashes, held = _counted(np.concatenate([early[:0, 0], *late]))
         if len(early):
             hashes = np.concatenate([early[:, 0], hashes])

@@ -12,6 +12,7 @@ PROFILE = """
     from mpi4py import MPI
 
     import digit_rows
+    from hvdedge import value_hashes
     from hvdedge.parallel import MeteredComm
     from hvdedge.profiling import correlations, statistics
     from hvdedge.quantiles import select
@@ -33,6 +34,7 @@ PROFILE = """
         "none": pa.nulls(3000, pa.float64()),
     })
     statistics.MOST_VALUES = 2000
+    value_hashes.HELD_BYTES = 10_000  # 4 rounds on one rank, 1 on four
     correlations.SAMPLE_ROWS = 1000
     scratch = pathlib.Path(tempfile.mkdtemp())
     told = []
