@@ -8,17 +8,29 @@ import tensorflow as tf
 from mpi4py import MPI
 
 from hvdedge.parallel import MeteredComm
-from hvdedge.training import Batch, TrainingTask
+from hvdedge.shards import Batch
+from hvdedge.training import TrainingTask
 
 
 class LocalSteps:
-    """Gradients of the weighted mean over this rank's rows, and what the optimizer makes of them."""
+    """Gradients of the weighted mean over this rank's rows, and what the optimizer makes of them.
 
-    def __init__(self, task: TrainingTask):
+    With `proximal` above 0 a step also goes back towards the weights that `hold` took: by as much of the way to them.
+    """
+
+    def __init__(self, task: TrainingTask, proximal: float = 0.0):
         self._task = task
         self._variables = task.variables()
+        self._proximal = proximal
+        self._held = [tf.Variable(variable) for variable in self._variables] if proximal else []
         self._grads: list[tf.Tensor] = []
         self._weight = 0.0
+
+    def hold(self) -> None:
+        """Take the weights as they are for those not to go far from."""
+        if self._held:
+            for held, variable in zip(self._held, self._variables, strict=True):
+                held.assign(variable)
 
     def look(self, batch: Batch) -> tuple[float, float]:
         """Compute the gradient of a batch at the weights as they are; return its weighted sums of loss and score."""
@@ -48,7 +60,11 @@ class LocalSteps:
 
     @tf.function
     def _apply(self, grads: list[tf.Tensor], scale: tf.Tensor) -> None:
-        self._task.optimizer.apply([grad * scale for grad in grads], self._task.model.trainable_variables)
+        grads = [grad * scale for grad in grads]
+        if self._held:
+            away = zip(grads, self._variables, self._held, strict=True)
+            grads = [grad + self._proximal * (variable - held) for grad, variable, held in away]
+        self._task.optimizer.apply(grads, self._task.model.trainable_variables)
 
 
 def flat(variables: Sequence[tf.Variable | tf.Tensor]) -> np.ndarray:

@@ -1,18 +1,4 @@
-"""TrainingTask: what a strategy trains, and all that is the same whichever strategy does it.
-
-Rows are dealt by lanes. The training rows, in the order of `features.h5`, are laid out in lines of G, the global
-batch size; lane l is column l, and a rank holds the lanes `block(G, size, rank)`. Each epoch shuffles every lane by
-itself, from the seed, the epoch and the lane's number; step s trains on line s:
-
-              lane 0   1   2   3            rank 0 of 2 holds lanes 0 and 1,
-    line 0        0    1   2   3            rank 1 lanes 2 and 3;
-    line 1        4    5   6   7            step s of an epoch takes one row of each lane
-    line 2        8    9
-
-So the batches of a seed do not depend on the number of ranks, only on the global batch size; every row is used once
-an epoch; and a rank never needs another's rows. Where lanes are of uneven length, the last step is smaller on some
-ranks, and may be empty there: such a rank takes part with one row of weight zero.
-"""
+"""TrainingTask: what a strategy trains, and all that is the same whichever strategy does it."""
 
 import dataclasses
 import functools
@@ -35,6 +21,7 @@ from hvdedge import checkpoints, tasks
 from hvdedge.checkpoints import Checkpoint
 from hvdedge.errors import InputError
 from hvdedge.parallel import MeteredComm, allgather_rows, block
+from hvdedge.shards import Arriving, Batch, Lanes, OwnRows, Shard
 from hvdedge.tensors import FeatureReader
 
 SEED_STATE = "seed_generator_state"
@@ -42,25 +29,13 @@ KEPT = "strategy/"  # before the names of what a strategy keeps, in a checkpoint
 
 
 @dataclasses.dataclass
-class Batch:
-    """This rank's part of a global batch.
-
-    `x` (rows, ...) and `y` (rows, ...); `weights` float32 (rows,) is a row's weight / (rows of the global batch), 0 for
-    one that only fills an empty batch, so that weighted sums over all ranks are means over the global batch.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    weights: np.ndarray
-
-
-@dataclasses.dataclass
 class History:
     """The curves by epoch, and what the steps cost.
 
     `best_epoch` is the place in the curves of the weights that were kept: the last one but under early stopping.
-    Warm steps are all but the first of a process, in which TensorFlow builds its graph; seconds, bytes and idle seconds
-    are this rank's. A run that goes on counts on from its checkpoint.
+    Warm steps are all but the first of a process, in which TensorFlow builds its graph; steps, examples, seconds, bytes
+    and idle seconds are this rank's. A run that goes on counts on from its checkpoint. `told` is what a strategy has to
+    say besides, for the record, alike on every rank.
     """
 
     curves: dict[str, list[float | None]] = dataclasses.field(default_factory=dict)
@@ -71,63 +46,25 @@ class History:
     warm_bytes: int = 0
     warm_idle_seconds: float = 0.0
     best_epoch: int = -1
+    told: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def metrics(self, comm: MeteredComm) -> dict[str, Any]:
         """Collective. Return what a train record says of the cost: null where there was no warm step."""
-        mine = np.array([self.warm_seconds, self.warm_idle_seconds, self.warm_bytes])
-        comm.Allreduce(MPI.IN_PLACE, mine, op=MPI.SUM)
-        seconds, idle, sent = mine / comm.size
-        steps = self.warm_steps or None
+        sums = np.array(
+            [self.warm_seconds, self.warm_idle_seconds, self.warm_bytes, self.warm_examples, self.warm_steps]
+        )
+        most = np.array(self.steps)
+        comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+        comm.Allreduce(MPI.IN_PLACE, most, op=MPI.MAX)
+        seconds, idle, sent, examples, steps = sums
         return {
-            "examples_per_second": self.warm_examples / seconds if steps else None,
+            "examples_per_second": examples * comm.size / seconds if steps else None,
             "step_seconds": seconds / steps if steps else None,
             "bytes_per_step": sent / steps if steps else None,
             "idle_share": idle / seconds if steps else None,
-            "steps": self.steps,
+            "steps": int(most),
+            **self.told,
         }
-
-
-class Shard:
-    """This rank's lanes of the training rows, in memory; over all rows the mean of their weights is 1."""
-
-    def __init__(self, reader: FeatureReader, global_batch_size: int, lanes: slice, seed: int):
-        self.rows = reader.rows("train")
-        self.lines = math.ceil(self.rows / global_batch_size)
-        self._lanes = range(global_batch_size)[lanes]
-        self._global_batch_size = global_batch_size
-        self._seed = seed
-        lines = [
-            range(self.rows)[start + lanes.start : start + lanes.stop]
-            for start in range(0, self.rows, global_batch_size)
-        ]
-        parts = [reader.read("train", slice(line.start, line.stop)) for line in lines if len(line)]
-        empty_x, empty_y = reader.read("train", slice(0, 0))
-        self.x = np.concatenate([empty_x, *(x for x, _ in parts)])
-        self.y = np.concatenate([empty_y, *(y for _, y in parts)])
-        weights = reader.weights(slice(None))
-        mine = [weights[line.start : line.stop] for line in lines]
-        self.weights = np.concatenate([weights[:0], *mine]) / max(weights.mean(dtype=float), 1e-9)
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield this rank's part of every step of an epoch, `lines` of them on every rank."""
-        width = len(self._lanes)
-        lengths = [len(range(lane, self.rows, self._global_batch_size)) for lane in self._lanes]
-        order = np.full((self.lines, width), -1)
-        for column, (lane, length) in enumerate(zip(self._lanes, lengths, strict=True)):
-            order[:length, column] = (
-                np.random.default_rng([self._seed, epoch, lane]).permutation(length) * width + column
-            )
-        for line, rows in enumerate(order):
-            rows = rows[rows >= 0]
-            together = min(self._global_batch_size, self.rows - line * self._global_batch_size)
-            if rows.size:
-                yield Batch(self.x[rows], self.y[rows], (self.weights[rows] / together).astype(np.float32))
-            else:
-                yield Batch(
-                    np.zeros((1, *self.x.shape[1:]), self.x.dtype),
-                    np.zeros((1, *self.y.shape[1:]), self.y.dtype),
-                    np.zeros(1, np.float32),
-                )
 
 
 class TrainingTask:
@@ -137,8 +74,11 @@ class TrainingTask:
         model, optimizer: Keras objects, built; on every rank the same weights are made from the same seed.
         epochs, learning_rate: as the pipeline has them; the rate is that of one rank.
         rows: for training, on all ranks.
-        steps_per_epoch, global_batch_size: the same on every rank.
+        steps_per_epoch: of this rank, the same on every one unless each has rows of its own.
+        seed: of all that is drawn at random.
+        trains: whether this rank takes part in training, or another's weights.
         history: filled in as the strategy counts its steps and ends its epochs.
+        note: adds an event to the record, alike on every rank.
         kept: what the strategy itself needs to go on, alike on every rank; it is part of a checkpoint.
     """
 
@@ -166,18 +106,19 @@ class TrainingTask:
         self.rows = reader.rows("train")
         self._traffic = comm.traffic
         self._reader = reader
-        self._seed = seed
+        self.seed = seed
         self._validation = reader.read("validation", block(reader.rows("validation"), comm.size, comm.rank))
         self._settings = settings
         self._folder = folder
         self._key = key
         self._writer = writer
         self._tell = tell
-        self._note = note
-        self._sums = np.zeros(2)
+        self.note = note
+        self._sums = np.zeros(3)  # of losses, scores and rows
+        self._batch: Batch | None = None
         self._is_warm = False
         self._best: list[np.ndarray] = []
-        self._epoch = self._line = 0
+        self._epoch = self._step = 0
         self._began = self._epoch_began = 0.0
         self._kind = tasks.find(reader.spec)
         self.deal(comm.size, comm.rank)
@@ -194,15 +135,34 @@ class TrainingTask:
 
         They are all ranks unless a strategy says otherwise before the first epoch.
         """
-        self.global_batch_size = self._settings["batch_size"] * ranks
-        self.steps_per_epoch = math.ceil(self.rows / self.global_batch_size)
-        self._lanes = slice(0) if rank is None else block(self.global_batch_size, ranks, rank)
-        self._trains = rank is not None
-        self._training_ranks = ranks
+        batch_size = self._settings["batch_size"] * ranks
+        lanes = slice(0) if rank is None else block(batch_size, ranks, rank)
+        self.trains = rank is not None
+        self.steps_per_epoch = math.ceil(self.rows / batch_size)
+        self._make_shard: Callable[[], Shard] = lambda: Lanes(self._reader, batch_size, lanes, self.seed)
+
+    def keep_to(self, rows: np.ndarray) -> None:
+        """Let this rank train on the rows of these numbers alone, rising, in batches of its own."""
+        self.steps_per_epoch = math.ceil(len(rows) / self._settings["batch_size"])
+        self._make_shard = lambda: OwnRows(self._reader, rows, self._settings["batch_size"], self.seed)
+
+    def take_in_order(self, comm: MeteredComm) -> None:
+        """Let the rows come once, in their order, an epoch an equal part of them."""
+        batch_size = self._settings["batch_size"] * comm.size
+        lines = math.ceil(self.rows / batch_size)
+        self.epochs = min(self.epochs, lines)
+        self.steps_per_epoch = math.ceil(lines / self.epochs)
+        lanes = block(batch_size, comm.size, comm.rank)
+        self._make_shard = lambda: Arriving(self._reader, batch_size, lanes, self.epochs)
+
+    def labels(self) -> np.ndarray:
+        """Return y of all training rows."""
+        blocks = [self._reader.read("train", slice(start, start + 4096))[1] for start in range(0, self.rows, 4096)]
+        return np.concatenate(blocks)
 
     @functools.cached_property
     def _shard(self) -> Shard:
-        return Shard(self._reader, self.global_batch_size, self._lanes, self._seed)
+        return self._make_shard()
 
     def variables(self) -> list[tf.Variable]:
         """Return the TensorFlow variables behind the trainable weights, in the order of the model."""
@@ -212,36 +172,56 @@ class TrainingTask:
         """Return for each row its loss and its score, such as 1 where the class is right, float32 (rows,)."""
         return self._kind.losses(y, self.model(x, training=training))
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield this rank's part of each global batch of an epoch; equally many on every rank."""
+    @property
+    def tells_classes(self) -> bool:
+        """Whether a score is the share of right ones."""
+        return self._kind.score == "accuracy"
+
+    def tell(self, batch: Batch) -> tuple[float, float]:
+        """Return this rank's weighted sums of loss and score of a batch that is not learnt from."""
+        losses, scores = self._evaluate(batch.x, batch.y)
+        return float(np.dot(losses, batch.weights)), float(np.dot(scores, batch.weights))
+
+    def batches(self, epoch: int, times: int = 1) -> Iterator[Batch]:
+        """Yield what this rank trains on in an epoch, batch by batch: all its rows, so many times."""
         self.begin_epoch(epoch)
-        return self._shard.batches(epoch)
+        for time_ in range(times):
+            for batch in self._shard.batches(epoch * times + time_):
+                self._batch = batch
+                yield batch
 
     def begin_epoch(self, epoch: int) -> None:
         """Start to count an epoch's steps; for a rank that asks for no batches."""
-        self._epoch, self._line = epoch, 0
+        self._epoch, self._step, self._batch = epoch, 0, None
         self._epoch_began = self._began = time.perf_counter()
         self._before = dataclasses.replace(self._traffic)
 
     @property
     def epochs_done(self) -> float:
         """How many epochs are done, with the part of the one under way."""
-        return self._epoch + self._line / self.steps_per_epoch
+        return self._epoch + self._step / self.steps_per_epoch
 
     def count(self, loss: float, score: float) -> None:
         """Take in what a step gave on this rank: its weighted sums. What it cost is read off the traffic."""
-        now = time.perf_counter()
-        together = min(self.global_batch_size, self.rows - self._line * self.global_batch_size)
-        self._line += 1
-        self._sums += np.array([loss, score]) * together
+        self._step += 1
         self.history.steps += 1
+        rows = 0
+        if self._batch is not None:
+            rows = int(np.count_nonzero(self._batch.weights))
+            self._sums += loss * self._batch.together, score * self._batch.together, rows
         if self._is_warm:
             self.history.warm_steps += 1
-            self.history.warm_examples += together
+            self.history.warm_examples += rows
+        self._charge()
+        self._is_warm = True
+
+    def _charge(self) -> None:
+        """Add what it cost since the last time."""
+        now = time.perf_counter()
+        if self._is_warm:
             self.history.warm_seconds += now - self._began
             self.history.warm_bytes += self._traffic.bytes_sent - self._before.bytes_sent
             self.history.warm_idle_seconds += self._traffic.idle_seconds - self._before.idle_seconds
-        self._is_warm = True
         self._began = now
         self._before = dataclasses.replace(self._traffic)
 
@@ -251,10 +231,12 @@ class TrainingTask:
         Raises:
             RuntimeError: on every rank, where the loss is no longer a finite number.
         """
+        self._charge()
         seconds = time.perf_counter() - self._epoch_began
         comm.Allreduce(MPI.IN_PLACE, self._sums, op=MPI.SUM)
-        loss, score = self._sums / self.rows
-        self._sums = np.zeros(2)
+        loss, score = self._sums[:2] / self._sums[2]
+        speed = self._sums[2] / seconds
+        self._sums[:] = 0
         if not math.isfinite(loss):
             raise RuntimeError(
                 f"the loss became {loss} in epoch {epoch + 1}; lower train.learning_rate ({self.learning_rate})"
@@ -272,7 +254,6 @@ class TrainingTask:
             with self._writer.as_default(epoch + 1):
                 tf.summary.scalar(name, value)
         self._writer.flush()
-        speed = self.rows / seconds
         self._tell(epoch=epoch + 1, epochs=self.epochs, loss=float(loss), examples_per_second=speed)
         ends = self._should_end(epoch)
         if ends and self._best:
@@ -338,7 +319,7 @@ class TrainingTask:
             ):
                 state.assign(value)
         self.history = History(**found.facts["history"])
-        self._note(what="resumed", epoch=found.facts["epoch"], world_size_before=found.facts["world_size"])
+        self.note(what="resumed", epoch=found.facts["epoch"], world_size_before=found.facts["world_size"])
         return found.facts["epoch"]
 
     def _should_end(self, epoch: int) -> bool:
@@ -358,9 +339,9 @@ class TrainingTask:
         """Average what the layers keep beside their weights, such as a batch normalization's moving mean."""
         for variable in self.model.non_trainable_variables:
             if SEED_STATE not in variable.path:
-                total = np.array(variable, np.float64) * self._trains
+                total = np.append(np.array(variable, np.float64), 1.0) * self.trains
                 comm.Allreduce(MPI.IN_PLACE, total, op=MPI.SUM)
-                variable.assign(total / self._training_ranks)
+                variable.assign((total[:-1] / total[-1]).reshape(variable.shape))
 
     def _seed_states(self) -> list[keras.Variable]:
         return [variable for variable in self.model.non_trainable_variables if SEED_STATE in variable.path]

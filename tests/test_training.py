@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvdedge.parallel import block
-from hvdedge.training import Shard
+from hvdedge.shards import Lanes
 
 
 class Numbers:
@@ -26,7 +26,7 @@ class Numbers:
 
 def steps(rows, batch, size, epoch):
     """The global batches: for each step the rows of all ranks with their weights, zero-weight rows left out."""
-    shards = [Shard(Numbers(rows), batch, block(batch, size, rank), seed=5) for rank in range(size)]
+    shards = [Lanes(Numbers(rows), batch, block(batch, size, rank), seed=5) for rank in range(size)]
     together = zip(*(shard.batches(epoch) for shard in shards), strict=True)  # equally many steps on each rank
     found = []
     for parts in together:
