@@ -40,7 +40,8 @@ def test_what_is_not_given_has_its_default(pipeline):
 
 
 def test_what_extract_learns_decides_what_clean_makes(pipeline):
-    text = MINIMAL.replace("cnn", "dense") + '[extract]\nextractor = "table"\nlabel = "b"\nsplit = "group"\nby = "a"\n'
+    text = '[prepare]\nreader = "csv"\nsource = "rows.csv"\n'
+    text += '[extract]\nextractor = "table"\nlabel = "b"\nsplit = "group"\nby = "a"\n'
     assert pipeline(text).learned == {"b": "label", "a": "by"}
     assert pipeline(text).options("clean")["learned"] == {"b": "label", "a": "by"}
     assert pipeline().learned == {"label": "label"}

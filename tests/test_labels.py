@@ -185,7 +185,7 @@ def test_with_one_class_or_no_other_column_nothing_is_looked_at_and_told(comm, w
 
 def test_the_label_is_what_extract_learns_where_no_column_is_called_so(comm, workspace):
     rows = {"a": [*range(100)], "bought": ["no"] * 50 + ["yes"] * 50}
-    with pytest.raises(InputError, match="received 'label', allowed: a, bought; name the column of classes"):
+    with pytest.raises(InputError, match="received 'label', allowed: a, bought; name one of these"):
         labels.clean(table_of(workspace, **rows), comm)
     workspace = replace(workspace, learned={"bought": "label"})
     labels.clean(table_of(workspace, **rows), comm)

@@ -71,7 +71,7 @@ def clean(
     if label == "label" and label not in table.columns:
         label = next((name for name, option in table.workspace.learned.items() if option == "label"), label)
     if label not in table.columns:
-        raise InputError(f"{unknown('clean.labels.label', label, table.columns)}; name the column of classes")
+        raise InputError(unknown("clean.labels.label", label, table.columns))
     names = [name for name in matching(table, columns, "clean.labels.columns") if name != label]
     total = int(counts(table.num_rows, comm).sum())
     known: Cells | CleanTable | None = None
