@@ -12,8 +12,8 @@ from hvdedge.options import Scaling
 from hvdedge.training import TrainingTask
 
 
-def grow(task: TrainingTask, ranks: int, scaling: Scaling, warmup_epochs: float) -> None:
-    """Set the rate of the step that comes next; `warmup_epochs` 0 begins with the full rate."""
+def grow(task: TrainingTask, ranks: int, scaling: Scaling, warmup_epochs: float, times: float = 1.0) -> None:
+    """Set the rate of the step that comes next, so many `times`; `warmup_epochs` 0 begins with the full rate."""
     scale = {"linear": ranks, "sqrt": math.sqrt(ranks), "none": 1.0}[scaling]
     done = min(1.0, task.epochs_done / warmup_epochs) if warmup_epochs else 1.0
-    task.optimizer.learning_rate.assign(task.learning_rate * (1 + (scale - 1) * done))
+    task.optimizer.learning_rate.assign(task.learning_rate * (1 + (scale - 1) * done) * times)

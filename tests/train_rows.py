@@ -25,11 +25,13 @@ SETTINGS = {
 class Rows:
     """Random images whose class shows in them, as `features.h5` would offer them."""
 
-    def __init__(self, rows, validation):
+    def __init__(self, rows, validation, changes_at=None):
         rng = np.random.default_rng(3)
         self._y = rng.integers(0, 4, rows + validation)
         self._x = rng.normal(0, 1, (rows + validation, 6)).astype(np.float32)
         self._x[np.arange(len(self._y)), self._y] += 2
+        if changes_at is not None:
+            self._y[changes_at:] = (self._y[changes_at:] + 1) % 4  # from then on another class shows so
         self._slices = {"train": slice(0, rows), "validation": slice(rows, None)}
         self.spec = {"task": "classification", "input_shape": [6], "classes": [0, 1, 2, 3]}
 
@@ -61,7 +63,7 @@ def main():
 
 def _train(given, comm):
     sent = comm.traffic.bytes_sent
-    reader = Rows(given.pop("rows", 203), given.pop("validation", 50))
+    reader = Rows(given.pop("rows", 203), given.pop("validation", 50), given.pop("changes_at", None))
     strategy = methods.find("strategies", given.pop("strategy", "ring_allreduce"), "train.strategy")
     options = {name: given.pop(name) for name in strategy.options if name in given}
     events, rates = [], []

@@ -16,6 +16,7 @@ from hvdedge import learning_rate
 from hvdedge import local_steps as local
 from hvdedge.options import NonNegative, Scaling
 from hvdedge.parallel import MeteredComm
+from hvdedge.shards import Batch
 from hvdedge.training import History, TrainingTask
 
 
@@ -29,21 +30,40 @@ def train(
         warmup_epochs: through how many epochs it grows from one rank's rate; 0 begins with the full rate.
     """
     first = task.resume(comm)
-    variables = task.variables()
-    everything = [*variables, *local.state_of(task.optimizer)]
-    steps = local.LocalSteps(task)
+    steps = Steps(task, comm)
     for epoch in range(first, task.epochs):
         for batch in task.batches(epoch):
             learning_rate.grow(task, comm.size, scaling, warmup_epochs)
-            loss, score = steps.look(batch)
-            local.assign(variables, _mixed(local.flat(variables), comm))
-            steps.go()
-            task.count(loss, score)
-        local.assign(everything, _mean(local.flat(everything), comm))
-        local.agree_on_steps(task, comm)
+            task.count(*steps.go(batch))
+        steps.meet()
         if task.end_epoch(epoch, comm):
             break
     return task.history
+
+
+class Steps:
+    """Steps of each rank by itself, whose weights go halfway to its neighbours'."""
+
+    def __init__(self, task: TrainingTask, comm: MeteredComm):
+        self._task, self._comm = task, comm
+        self._local = local.LocalSteps(task)
+
+    def go(self, batch: Batch) -> tuple[float, float]:
+        """Take a step, with this rank's neighbours; return its weighted sums of loss and score before it."""
+        told = self._local.look(batch)
+        variables = self._task.variables()
+        local.assign(variables, _mixed(local.flat(variables), self._comm))
+        self._local.go()
+        return told
+
+    def meet(self) -> None:
+        """Collective. Let all ranks go on from the mean of their weights, and of what their optimizers keep."""
+        everything = [*self._task.variables(), *local.state_of(self._task.optimizer)]
+        local.assign(everything, _mean(local.flat(everything), self._comm))
+        local.agree_on_steps(self._task, self._comm)
+
+    def end(self) -> None:
+        """Do nothing: there is nothing to end."""
 
 
 def _mixed(values: np.ndarray, comm: MeteredComm) -> np.ndarray:

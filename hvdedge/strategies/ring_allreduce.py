@@ -15,6 +15,7 @@ import tensorflow as tf
 from hvdedge import learning_rate
 from hvdedge.options import NonNegative, Scaling
 from hvdedge.parallel import MeteredComm, ring_bytes
+from hvdedge.shards import Batch
 from hvdedge.training import History, TrainingTask
 
 
@@ -31,26 +32,45 @@ def train(
         scaling: how the learning rate grows with the number of ranks.
         warmup_epochs: through how many epochs it grows from one rank's rate; 0 begins with the full rate.
     """
-    hvd.init(comm=comm)
-    variables = task.variables()
-    sent_bytes = ring_bytes(_size_bytes(variables), comm.size)
     first = task.resume(comm)
-    state = [*variables, *(variable.value for variable in task.optimizer.variables)]
-    hvd.broadcast_variables(state, root_rank=0)  # equal by seed already; certain after this
-    comm.count_bcast(_size_bytes(state))
-    step = _compiled(task)
+    steps = Steps(task, comm)
     for epoch in range(first, task.epochs):
         for batch in task.batches(epoch):
             learning_rate.grow(task, comm.size, scaling, warmup_epochs)
-            loss, score, idle_seconds = step(batch.x, batch.y, batch.weights)
-            comm.traffic.bytes_sent += sent_bytes
-            comm.traffic.bytes_received += sent_bytes
-            comm.traffic.idle_seconds += float(idle_seconds)
-            task.count(float(loss), float(score))
+            task.count(*steps.go(batch))
         if task.end_epoch(epoch, comm):
             break
-    hvd.shutdown()  # so that a later task may begin on another communicator
+    steps.end()
     return task.history
+
+
+class Steps:
+    """Steps of all ranks together, from the same weights, which they take at the beginning from rank 0."""
+
+    def __init__(self, task: TrainingTask, comm: MeteredComm):
+        """Collective."""
+        hvd.init(comm=comm)
+        self._comm = comm
+        self._sent_bytes = ring_bytes(_size_bytes(task.variables()), comm.size)
+        state = [*task.variables(), *(variable.value for variable in task.optimizer.variables)]
+        hvd.broadcast_variables(state, root_rank=0)  # equal by seed already; certain after this
+        comm.count_bcast(_size_bytes(state))
+        self._step = _compiled(task)
+
+    def go(self, batch: Batch) -> tuple[float, float]:
+        """Collective. Take a step; return this rank's weighted sums of loss and score before it."""
+        loss, score, idle_seconds = self._step(batch.x, batch.y, batch.weights)
+        self._comm.traffic.bytes_sent += self._sent_bytes
+        self._comm.traffic.bytes_received += self._sent_bytes
+        self._comm.traffic.idle_seconds += float(idle_seconds)
+        return float(loss), float(score)
+
+    def meet(self) -> None:
+        """Do nothing: weights are the same on all ranks."""
+
+    def end(self) -> None:
+        """Collective. End Horovod, so that a later task may begin on another communicator."""
+        hvd.shutdown()
 
 
 def _size_bytes(variables: list[tf.Variable]) -> int:

@@ -8,16 +8,28 @@ import numpy as np
 import pytest
 from mpi_runs import run_mpi
 
+from hvdedge import privacy_accountant
+
 PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "train_rows.py"
 PLAIN = {"momentum": 0.0, "scaling": "none", "epochs": 2}
 SEED, RATE = 7, 0.1  # as in train_rows.py
 SERVER = {"strategy": "parameter_server", "optimizer": "adam", "learning_rate": 0.01}
+FEDERATED = {"strategy": "federated", "momentum": 0.0, "epochs": 2}
+SKEWED = {"strategy": "federated", "optimizer": "adam", "learning_rate": 0.01, "partition": "label", "alpha": 1.0}
+STREAM = {
+    **{"strategy": "stream", "rows": 4000, "changes_at": 2000, "epochs": 8},
+    **{"momentum": 0.0, "learning_rate": 0.05, "scaling": "none"},
+}
 # ranks -> name -> options
 TRAININGS = {
     1: {
         "ring": {**PLAIN, "batch_size": 12},
         "gossip": {**PLAIN, "strategy": "gossip", "batch_size": 12},
         "local": {**PLAIN, "strategy": "local_sgd", "local_steps": 5, "batch_size": 12},
+        "all rows": {**PLAIN, "batch_size": 203},
+        "client": {**FEDERATED, "batch_size": 12},
+        "stream": {**STREAM, "batch_size": 20},
+        "calm stream": {**STREAM, "batch_size": 20, "boost": 1.0},
     },
     2: {
         "one step": {**PLAIN, "strategy": "local_sgd", "local_steps": 1, "batch_size": 6},
@@ -30,6 +42,9 @@ TRAININGS = {
         "gossip on": {"strategy": "gossip", "epochs": 4, "folder": "gossip-on"},
         "ring adam": {"optimizer": "adam", "learning_rate": 0.01, "epochs": 2},
         "server": {**PLAIN, "strategy": "parameter_server", "batch_size": 12},
+        "stream": {**STREAM, "batch_size": 10},
+        "stream of gossip": {**STREAM, "batch_size": 10, "exchange": "gossip"},
+        "short stream": {**STREAM, "batch_size": 64, "rows": 203},
     },
     3: {
         "one step": {**PLAIN, "strategy": "local_sgd", "local_steps": 1, "batch_size": 4},
@@ -44,6 +59,14 @@ TRAININGS = {
         "server stopped": {**SERVER, "epochs": 2, "folder": "server-on"},
         "server on": {**SERVER, "epochs": 4, "folder": "server-on"},
         "async": {**SERVER, "mode": "async", "epochs": 4},
+        "clients": {**FEDERATED, "batch_size": 12, "local_epochs": 2, "proximal": 0.3},
+        "all rows": {**FEDERATED, "batch_size": 203},
+        "secure": {**FEDERATED, "batch_size": 12, "local_epochs": 2, "proximal": 0.3, "secure": True},
+        "clipped": {**FEDERATED, "batch_size": 203, "clip": 0.01},
+        "private": {**FEDERATED, "batch_size": 203, "clip": 0.01, "noise": 2.0, "fraction": 0.5},
+        "clients whole": {**SKEWED, "epochs": 4},
+        "clients stopped": {**SKEWED, "epochs": 2, "folder": "clients-on"},
+        "clients on": {**SKEWED, "epochs": 4, "folder": "clients-on"},
     },
     4: {
         "one step": {**PLAIN, "strategy": "local_sgd", "local_steps": 1, "batch_size": 3},
@@ -58,6 +81,8 @@ TRAININGS = {
         "server, fewer rows": {**PLAIN, "strategy": "parameter_server", "servers": 1, "batch_size": 8, "rows": 3},
         "ring adam": {**SERVER, "strategy": "parameter_server", "servers": 2, "epochs": 2},
         "ssp": {**SERVER, "mode": "ssp", "staleness": 1, "servers": 2, "epochs": 4},
+        "half of the clients": {**FEDERATED, "batch_size": 12, "fraction": 0.5},
+        "silent": {**FEDERATED, "batch_size": 12, "secure": True, "drop_out": 0.5},
     },
 }
 
@@ -223,7 +248,7 @@ def test_more_servers_than_ranks_are_wrong_input(mpirun, tmp_path):
         mpirun(2, PROGRAM, given)
 
 
-@pytest.mark.parametrize(("ranks", "name"), [(2, ""), (2, "gossip "), (3, "server ")])
+@pytest.mark.parametrize(("ranks", "name"), [(2, ""), (2, "gossip "), (3, "server "), (3, "clients ")])
 def test_a_training_that_stopped_goes_on_bit_for_bit(trained, ranks, name):
     whole, on = trained(ranks)[f"{name}whole"], trained(ranks)[f"{name}on"]
     assert on["events"][0]["epoch"] == 2
@@ -233,9 +258,115 @@ def test_a_training_that_stopped_goes_on_bit_for_bit(trained, ranks, name):
 
 def test_bytes_are_those_of_the_messages(trained):
     weights = 4 * len(trained(3)["gossip"]["flat"])
-    assert trained(3)["gossip"]["metrics"]["bytes_per_step"] == 2 * weights
-    assert trained(2)["gossip"]["metrics"]["bytes_per_step"] == weights
+    for ranks, sent in ((2, weights), (3, 2 * weights)):  # and once an epoch along the ring
+        assert sent < trained(ranks)["gossip"]["metrics"]["bytes_per_step"] < 1.07 * sent
     every, fourth = (trained(3)[name]["metrics"]["bytes_per_step"] for name in ("one step", "four steps"))
     assert trained(2)["server"]["metrics"]["bytes_per_step"] == pytest.approx(weights + 2)  # one way a rank
     assert every == pytest.approx(2 * 2 * (weights + 4) / 3, abs=2)
     assert 0.2 < fourth / every < 0.35  # every fourth step, and at the end of an epoch
+
+
+def averaged(clients, batch, times=1, proximal=0.0, chosen=None, silent=None, clip=0.0):
+    """Return the weights after two rounds of federated averaging, by hand: `chosen(round)`, but the `silent` ones."""
+    from train_rows import Rows, network
+
+    from hvdedge import client_rows
+
+    theta = np.concatenate([w.ravel() for layer in network(0.0).layers for w in layer.get_weights()]).astype(float)
+    x, y = Rows(203, 50).read("train", slice(None))
+    owned = client_rows.alike(203, clients, SEED)
+    for epoch in range(2):
+        total, weight = np.zeros(len(theta)), 0
+        for client in range(clients) if chosen is None else chosen(epoch):
+            rows, mine = owned[client], theta.copy()
+            for time in range(times):
+                order = np.random.default_rng([SEED, epoch * times + time]).permutation(len(rows))
+                for start in range(0, len(rows), batch):
+                    its = rows[order[start : start + batch]]
+                    mine -= RATE * (gradient(mine, x[its], y[its]) + proximal * (mine - theta))
+            if silent is None or client not in silent(epoch):
+                change = mine - theta
+                share = len(rows) if not clip else min(1.0, clip / np.linalg.norm(change))
+                total += share * change
+                weight += len(rows) if not clip else 1
+        theta = theta + total / weight
+    return theta
+
+
+def test_clients_go_by_themselves_and_are_averaged_by_their_rows(trained):
+    assert_is(trained(1)["client"], averaged(1, 12))
+    assert_is(trained(3)["clients"], averaged(3, 12, times=2, proximal=0.3))
+    assert trained(3)["clients"]["metrics"]["client_rows"] == [68, 68, 67]
+
+
+def test_clients_of_one_step_a_round_descend_on_all_rows(trained):
+    np.testing.assert_allclose(trained(3)["all rows"]["flat"], trained(1)["all rows"]["flat"], atol=2e-6)
+
+
+def test_a_fraction_of_the_clients_takes_part(trained):
+    def chosen(epoch):
+        return np.random.default_rng([SEED, epoch, 1]).permutation(4)[:2]
+
+    assert_is(trained(4)["half of the clients"], averaged(4, 12, chosen=chosen))
+
+
+def test_a_secure_sum_is_the_open_one_also_without_those_that_fell_silent(trained):
+    np.testing.assert_allclose(trained(3)["secure"]["flat"], trained(3)["clients"]["flat"], atol=1e-6)
+    drawn = [np.flatnonzero(np.random.default_rng([SEED, epoch, 2]).random(4) < 0.5)[:1] for epoch in range(2)]
+    assert_is(trained(4)["silent"], averaged(4, 12, silent=lambda epoch: drawn[epoch]))
+    assert trained(4)["silent"]["metrics"]["clients_silent"] == sum(map(len, drawn)) > 0
+
+
+def test_what_a_client_changes_is_bounded_and_noise_tells_its_epsilon(trained):
+    assert_is(trained(3)["clipped"], averaged(3, 203, clip=0.01))
+    found = trained(3)["private"]["metrics"]
+    assert found["delta"] == 1e-5
+    assert found["epsilon"] == pytest.approx(privacy_accountant.epsilon(2.0, 0.5, 2, 1e-5))
+    assert trained(3)["private"]["flat"] != trained(3)["clipped"]["flat"]
+
+
+def test_clients_that_differ_learn_together(trained):
+    found = trained(3)["clients whole"]
+    assert sum(found["metrics"]["client_rows"]) == 203 and len({*found["metrics"]["client_rows"]}) > 1
+    assert found["curves"]["loss"][-1] < 0.9 * found["curves"]["loss"][0]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"secure": True}, "train.secure: received true with 2 of 2 clients in a round, allowed: 3 or more"),
+        ({"noise": 1.0}, "train.noise: received 1.0 without clip, allowed with a clip above 0"),
+        ({"drop_out": 0.1}, "train.drop_out: received 0.1 without secure"),
+        ({"rows": 1}, "train.partition: received 'iid', which leaves client 1 of 2 without one of 1 rows"),
+    ],
+)
+def test_options_of_clients_that_cannot_be_are_wrong_input(options, line, mpirun, tmp_path):
+    with pytest.raises(AssertionError, match=line):
+        mpirun(2, PROGRAM, json.dumps([{**FEDERATED, **options, "folder": str(tmp_path)}]))
+
+
+def test_a_stream_is_told_before_it_is_learnt_from_and_its_drift_is_noticed(trained):
+    found = trained(1)["stream"]
+    accuracy = found["curves"]["accuracy"]
+    assert len(accuracy) == 8 and found["steps"] == 200
+    assert accuracy[0] < accuracy[3] > 0.8 and accuracy[4] < accuracy[3] - 0.1 < accuracy[7]
+    assert [event["what"] for event in found["events"]] == ["drift"]
+    assert 2000 < found["events"][0]["row"] <= 2100
+    assert accuracy[4] > trained(1)["calm stream"]["curves"]["accuracy"][4] + 0.1
+
+
+def test_a_stream_is_the_same_on_any_number_of_ranks(trained):
+    np.testing.assert_allclose(
+        trained(2)["stream"]["curves"]["loss"], trained(1)["stream"]["curves"]["loss"], rtol=1e-3
+    )
+    assert trained(2)["stream"]["events"] == trained(1)["stream"]["events"]
+
+
+def test_neighbours_notice_a_drift_each_in_its_own_rows(trained):
+    found = trained(2)["stream of gossip"]
+    assert {event["rank"] for event in found["events"]} == {0, 1}
+    assert found["curves"]["accuracy"][-1] > 0.8 and len(set(found["digests"])) == 1
+
+
+def test_a_stream_of_fewer_lines_than_epochs_has_fewer_epochs(trained):
+    assert len(trained(2)["short stream"]["curves"]["loss"]) == 2
