@@ -44,6 +44,15 @@ class LocalSteps:
             self._apply(self._grads, tf.constant(1 / self._weight, tf.float32))
         return self._weight
 
+    def apply(self, gradient: np.ndarray) -> None:
+        """Take the step of a gradient that was made elsewhere, float32 (numbers,)."""
+        parts, start = [], 0
+        for variable in self._variables:
+            size = variable.shape.num_elements()
+            parts.append(tf.constant(gradient[start : start + size].reshape(variable.shape)))
+            start += size
+        self._apply(parts, tf.constant(1.0, tf.float32))
+
     def gradient(self) -> tuple[np.ndarray, float]:
         """Return that gradient, float32 (numbers,), as `flat` gives the weights, and the weight of its rows."""
         return flat(self._grads) / max(self._weight, 1e-30), self._weight

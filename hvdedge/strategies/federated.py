@@ -33,7 +33,7 @@ def train(
     task: TrainingTask,
     comm: MeteredComm,
     *,
-    local_epochs: Count = 1,
+    local_epochs: Count = 2,
     fraction: Portion = 1.0,
     partition: Literal["iid", "label"] = "iid",
     alpha: Positive = 0.5,

@@ -4,16 +4,21 @@ With b rows a rank on n ranks a step is one of gradient descent on the mean of n
 up to 1 over all ranks, so uneven shards do not bias the mean, and a rank without rows adds zero. The learning rate
 grows with the global batch.
 
+With slow links ranks exchange less: the gradients of `accumulate` batches at once, or in fewer bytes, see
+`hvdedge.compressed_sums`; then by messages of ours, as Horovod sums whole numbers only.
+
 Source: Patarasuk and Yuan 2009, Bandwidth optimal all-reduce algorithms; Sergeev and Del Balso 2018, Horovod.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import horovod.tensorflow as hvd
 import tensorflow as tf
 
 from hvdedge import learning_rate
-from hvdedge.options import NonNegative, Scaling
+from hvdedge.accumulated_steps import AccumulatedSteps
+from hvdedge.options import Count, NonNegative, Portion, Scaling
 from hvdedge.parallel import MeteredComm, ring_bytes
 from hvdedge.shards import Batch
 from hvdedge.training import History, TrainingTask
@@ -23,21 +28,31 @@ def train(
     task: TrainingTask,
     comm: MeteredComm,
     *,
+    accumulate: Count = 1,
+    exchange: Literal["float32", "bfloat16", "int8", "top_k"] = "float32",
+    density: Portion = 0.01,
     scaling: Scaling = "linear",
     warmup_epochs: NonNegative = 5.0,
 ) -> History:
     """Collective. Train with Horovod's ring all-reduce of all gradients in each step.
 
     Args:
-        scaling: how the learning rate grows with the number of ranks.
+        accumulate: of how many batches of each rank gradients are added up before ranks exchange them.
+        exchange: what gradients are sent as; what rounding takes away, or is not among the largest, is sent later.
+        density: the share of the numbers that is sent with top_k, from all at first down to it over the warm-up.
+        scaling: how the learning rate grows with the number of ranks, and of batches that are accumulated.
         warmup_epochs: through how many epochs it grows from one rank's rate; 0 begins with the full rate.
     """
     first = task.resume(comm)
-    steps = Steps(task, comm)
+    is_plain = accumulate == 1 and exchange == "float32"
+    steps = (
+        Steps(task, comm) if is_plain else AccumulatedSteps(task, comm, accumulate, exchange, density, warmup_epochs)
+    )
     for epoch in range(first, task.epochs):
         for batch in task.batches(epoch):
-            learning_rate.grow(task, comm.size, scaling, warmup_epochs)
+            learning_rate.grow(task, comm.size * accumulate, scaling, warmup_epochs)
             task.count(*steps.go(batch))
+        steps.meet()
         if task.end_epoch(epoch, comm):
             break
     steps.end()

@@ -14,7 +14,7 @@ PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "train_rows.py"
 PLAIN = {"momentum": 0.0, "scaling": "none", "epochs": 2}
 SEED, RATE = 7, 0.1  # as in train_rows.py
 SERVER = {"strategy": "parameter_server", "optimizer": "adam", "learning_rate": 0.01}
-FEDERATED = {"strategy": "federated", "momentum": 0.0, "epochs": 2}
+FEDERATED = {"strategy": "federated", "momentum": 0.0, "epochs": 2, "local_epochs": 1}
 SKEWED = {"strategy": "federated", "optimizer": "adam", "learning_rate": 0.01, "partition": "label", "alpha": 1.0}
 STREAM = {
     **{"strategy": "stream", "rows": 4000, "changes_at": 2000, "epochs": 8},
@@ -42,6 +42,11 @@ TRAININGS = {
         "gossip on": {"strategy": "gossip", "epochs": 4, "folder": "gossip-on"},
         "ring adam": {"optimizer": "adam", "learning_rate": 0.01, "epochs": 2},
         "server": {**PLAIN, "strategy": "parameter_server", "batch_size": 12},
+        "accumulated": {**PLAIN, "accumulate": 3, "batch_size": 6},
+        "bfloat16": {**PLAIN, "exchange": "bfloat16", "batch_size": 6},
+        "int8": {**PLAIN, "exchange": "int8", "batch_size": 6},
+        "whole numbers": {**PLAIN, "batch_size": 6},
+        "top_k": {"exchange": "top_k", "density": 0.1, "momentum": 0.5, "learning_rate": 0.05, "epochs": 6},
         "stream": {**STREAM, "batch_size": 10},
         "stream of gossip": {**STREAM, "batch_size": 10, "exchange": "gossip"},
         "short stream": {**STREAM, "batch_size": 64, "rows": 203},
@@ -370,3 +375,37 @@ def test_neighbours_notice_a_drift_each_in_its_own_rows(trained):
 
 def test_a_stream_of_fewer_lines_than_epochs_has_fewer_epochs(trained):
     assert len(trained(2)["short stream"]["curves"]["loss"]) == 2
+
+
+class Accumulated:
+    """Descent on the mean gradient of several lines."""
+
+    def __init__(self, lines):
+        self._lines, self._held = lines, []
+
+    def __call__(self, everyone, slopes, counts, line, lines):
+        self._held.append(sum(n * slope for n, slope in zip(counts, slopes, strict=True) if n) / sum(counts))
+        if len(self._held) < self._lines and line + 1 < lines:
+            return everyone
+        mean, self._held = np.mean(self._held, axis=0), []
+        return everyone - RATE * mean
+
+
+def test_gradients_of_several_batches_make_one_step(trained):
+    assert_is(trained(2)["accumulated"], by_hand(2, 6, 203, Accumulated(3)))
+
+
+def test_gradients_in_fewer_bytes_lead_to_nearly_the_same_weights(trained):
+    whole = trained(2)["whole numbers"]
+    for name, share in (("bfloat16", 0.5), ("int8", 0.27)):
+        found = trained(2)[name]
+        np.testing.assert_allclose(found["flat"], whole["flat"], atol=3e-3)
+        assert len(set(found["digests"])) == 1
+        padded = 512 / len(whole["flat"])  # a network of few numbers fills one block of 256 on each rank
+        assert found["metrics"]["bytes_per_step"] < 1.1 * padded * share * whole["metrics"]["bytes_per_step"] + 60
+
+
+def test_the_largest_gradients_alone_train_as_well(trained):
+    found = trained(2)["top_k"]
+    assert found["curves"]["loss"][-1] < 0.75 * found["curves"]["loss"][0]
+    assert len(set(found["digests"])) == 1

@@ -1,0 +1,61 @@
+"""Steps of all ranks together that exchange less: gradients of several batches at once, and in fewer bytes."""
+
+import numpy as np
+
+from hvdedge.compressed_sums import Bfloat16, Int8, LargestSum, RoundedSum, WholeSum
+from hvdedge.local_steps import LocalSteps, flat
+from hvdedge.parallel import MeteredComm
+from hvdedge.shards import Batch
+from hvdedge.training import TrainingTask
+
+
+class AccumulatedSteps:
+    """A step of the mean gradient of `batches` batches of each rank, summed as `exchange` says; fewer end an epoch.
+
+    What a sum left unsent is sent when an epoch ends, as one more step, so that a checkpoint holds all that there is.
+    """
+
+    def __init__(
+        self, task: TrainingTask, comm: MeteredComm, batches: int, exchange: str, density: float, warmup_epochs: float
+    ):
+        self._task, self._batches = task, batches
+        self._density, self._warmup_epochs = density, warmup_epochs
+        self._local = LocalSteps(task)
+        size = len(flat(task.variables()))
+        self._held, self._seen = np.zeros(size, np.float32), 0
+        self._sum: WholeSum | RoundedSum | LargestSum
+        if exchange == "top_k":
+            momentum = getattr(task.optimizer, "momentum", 0.0)
+            task.optimizer.momentum = 0.0  # it is in the sums instead
+            self._sum = LargestSum(density, momentum, size, comm)
+        elif exchange == "float32":
+            self._sum = WholeSum(comm)
+        else:
+            self._sum = RoundedSum(Bfloat16() if exchange == "bfloat16" else Int8(), size, comm)
+
+    def go(self, batch: Batch) -> tuple[float, float]:
+        """Collective. Take a batch in; return this rank's weighted sums of loss and score."""
+        told = self._local.look(batch)
+        gradient, weight = self._local.gradient()
+        self._held += gradient * np.float32(weight)
+        self._seen += 1
+        if self._seen == self._batches:
+            self._step()
+        return told
+
+    def meet(self) -> None:
+        """Collective. Take the steps that are left."""
+        if self._seen:
+            self._step()
+        rest = self._sum.rest()
+        if rest is not None:
+            self._local.apply(rest)
+
+    def end(self) -> None:
+        """Do nothing: there is nothing to end."""
+
+    def _step(self) -> None:
+        if isinstance(self._sum, LargestSum) and self._warmup_epochs:
+            self._sum.density = self._density ** min(1.0, self._task.epochs_done / self._warmup_epochs)
+        self._local.apply(self._sum.sum(self._held / np.float32(self._seen)))
+        self._held[:], self._seen = 0, 0
