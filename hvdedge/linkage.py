@@ -86,7 +86,6 @@ def clusters(
     score: Score,
     link: bool,
     one_to_one: bool | None,
-    against: float,
     comm: MPI.Intracomm,
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Collective. Return for each of this rank's records the first of its cluster, and counts of what was done.
@@ -96,8 +95,6 @@ def clusters(
         score: gives the scores of pairs `rows[a]`, `rows[b]` of records.
         link: pairs of different files only.
         one_to_one: whether a cluster has one record of a file at most; None: in a link whose files have few duplicates.
-        against: what a pair that was not compared says in a cluster of more than `COMPARED` records, where none of
-            those drawn from it speaks against it.
     """
     here = records.here
     match = scores > 0
@@ -119,8 +116,8 @@ def clusters(
             continue
         of = dict(zip(here_pairs["a"].tolist(), files[0][first_place:last].tolist(), strict=True))
         of |= dict(zip(here_pairs["b"].tolist(), files[1][first_place:last].tolist(), strict=True))
-        opposed = here_pairs["score"][here_pairs["drawn"] & (here_pairs["score"] <= 0)]
-        joined = _joined(here_pairs, of if one_to_one else None, float(opposed.mean()) if len(opposed) else against)
+        drawn = here_pairs["score"][here_pairs["drawn"]]  # none where all pairs are compared
+        joined = _joined(here_pairs, of if one_to_one else None, float(drawn.mean()) if len(drawn) else 0.0)
         split += len(joined) < len(of) - 1
         ties += joined
     told = np.array(split, np.int64)
@@ -238,10 +235,11 @@ def _have_no_duplicates(pairs: np.ndarray, in_one_file: np.ndarray, comm: MPI.In
     return bool(told[0] <= INSIDE * told[1])
 
 
-def _joined(pairs: np.ndarray, files: dict[int, int] | None, against: float) -> list[tuple[int, int]]:
+def _joined(pairs: np.ndarray, files: dict[int, int] | None, absent: float) -> list[tuple[int, int]]:
     """Return the ties that are left of one cluster.
 
     Args:
+        absent: the score of a pair that was not compared.
         files: the file of each record, where a cluster may have one record of each only.
     """
     order = np.lexsort((pairs["b"], pairs["a"], -pairs["score"]))
@@ -261,7 +259,7 @@ def _joined(pairs: np.ndarray, files: dict[int, int] | None, against: float) -> 
         if files is not None and {files[row] for row in members[one]} & {files[row] for row in members[other]}:
             continue
         total, known = between[one].get(other, (0.0, 0))
-        if total + against * (len(members[one]) * len(members[other]) - known) <= 0:
+        if total + absent * (len(members[one]) * len(members[other]) - known) <= 0:
             continue
         ties.append((a, b))
         if len(between[one]) < len(between[other]):

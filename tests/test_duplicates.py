@@ -250,11 +250,27 @@ def test_a_chain_of_more_records_than_are_all_compared_is_split_too(comm, worksp
     rows = [*range(0, 300, 2), 1000]
     table = duplicates.clean(table_of(workspace, x=rows), comm, threshold=0.95)
     heads = rows_of(table, "x")
-    assert heads[-1] == 1000 and 3 <= len(heads) <= 8  # the mean distance inside a group is below 50
+    assert heads[-1] == 1000 and 3 <= len(heads) <= 12  # the mean distance inside a group is below 50
     assert workspace.metrics["duplicates"]["clusters_split"] == 1
     told = {event["what"]: event["action"] for event in workspace.events}
     assert told["clusters_split"].startswith("parted 1 groups that hung together by chains")
     assert told["many_merged"].startswith(f"threshold = 0.95 merged {151 - len(heads)} of 151 rows; if they are not")
+
+
+def test_a_large_group_is_parted_as_if_all_pairs_were_compared():
+    """Of 60 records 85 % of the pairs are for one thing; those that were not compared are like those drawn."""
+    random = np.random.default_rng(1)
+    members = np.stack([np.zeros(60, np.int64), np.arange(60)], axis=1)
+    pairs = linkage._drawn(members)
+    pairs["score"] = np.where(random.random(len(pairs)) < 0.85, 5.0, -8.0)
+    assert len(linkage._joined(pairs, None, float(pairs["score"].mean()))) == 59
+
+
+def test_a_threshold_of_columns_without_candidates_is_told(comm, workspace):
+    duplicates.clean(
+        table_of(workspace, x=[*range(2000)], kind=["a", "b"] * 1000), comm, threshold=1.0, columns=("kind",)
+    )
+    assert "no_candidates" in {event["what"] for event in workspace.events}
 
 
 def test_many_records_of_one_thing_stay_together(comm, workspace):
@@ -267,10 +283,14 @@ def test_many_records_of_one_thing_stay_together(comm, workspace):
 def test_a_key_that_the_model_does_not_follow_is_told(comm, workspace):
     random = np.random.default_rng(5)
     mails = [f"{name}{number}@web.de" for name, number in zip(random.permutation(150), range(150), strict=True)]
-    duplicates.clean(table_of(workspace, mail=[*mails, *mails[:30]]), comm, columns=("mail",))
+    rows = {"mail": [*mails, *mails[:30]], "x": [*range(180)]}
+    duplicates.clean(table_of(workspace, **rows), comm, columns=("mail",))
     assert workspace.metrics["duplicates"]["pairs"] == 0
-    action = workspace.events[-1]["action"]
+    action = workspace.events.pop()["action"]
     assert action.startswith("took 30 of 30 pairs with the same 'mail' for different records, though few rows share")
+    copies = {"id": [*range(150), *range(30)], "mail": rows["mail"]}
+    assert duplicates.clean(table_of(workspace, **copies), comm, id="id").num_rows == 150
+    assert workspace.events == []
 
 
 def pairs_of(*scored: tuple[int, int, float]) -> np.ndarray:
@@ -319,8 +339,8 @@ def test_a_truth_that_does_not_name_all_records_is_told(comm, workspace, tmp_pat
     duplicates.clean(table, comm, id="id", threshold=0.95, truth=some)
     found = workspace.metrics["duplicates"]  # found: ab ac bc de; true: ab
     assert (found["precision"], found["recall"]) == (1 / 4, 1.0)
-    assert [event["what"] for event in workspace.events] == ["truth_incomplete"]
-    assert workspace.events[0]["action"].endswith("does not name 3 of 6 records, which are taken to be like no other")
+    assert [event["what"] for event in workspace.events] == ["many_merged", "truth_incomplete"]
+    assert workspace.events[1]["action"].endswith("does not name 3 of 6 records, which are taken to be like no other")
 
 
 def test_a_truth_without_two_that_are_the_same_judges_nothing(comm, workspace, tmp_path):

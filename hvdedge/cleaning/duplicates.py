@@ -31,7 +31,7 @@ from hvdedge.linkage import clusters, components, copies, stand_out
 from hvdedge.merging import merge as merge_rows
 from hvdedge.mixing import mix
 from hvdedge.options import ColumnName, Natural, Path, Share
-from hvdedge.parallel import counts, frequencies, send_rows
+from hvdedge.parallel import counts, fetch_rows, frequencies, send_rows
 from hvdedge.spool import Spool
 from hvdedge.tables import Table
 
@@ -42,7 +42,7 @@ ALONE = 7.0  # log2 odds for a pair of a link that is the best of both its recor
 MARGIN = 0.02  # by which it has to be
 COMMON_WEIGHT = 0.5  # two records with less than this share of the weight in common are not alike
 SEND_PAIRS = 1 << 18
-MANY = 0.5  # of all rows: to merge more is told
+MANY = 0.3  # of all rows: to merge more is told
 KEY_PARTNERS = 0.5  # other records with the same value, in the mean, below which a column tells records apart
 
 
@@ -72,7 +72,8 @@ def clean(
         link: only records of different files are the same.
         one_to_one: whether a record has one partner in each other file at most; "auto": in a link, where few records of
             one file match each other.
-        threshold: how alike records must be in the mean of their columns, 0 to 1; None learns it from the data.
+        threshold: how alike candidates must be, 0 to 1, in the mean of the columns in which both have a cell, at least
+            half of all; None learns it from the data.
         labels: pairs that are known, a CSV of two ids and whether they are the same, to learn from them.
         columns: what is compared, names or patterns such as p*; all where there are none.
         passes: how candidates are found; what suits the data where there are none.
@@ -104,9 +105,9 @@ def clean(
     pairs = _gather((scorer.keep(batch) for batch in blocking.batches()), scorer.dtype, table, comm)
     scorer.learn(pairs, labelled)
     scores = scorer.score_kept(pairs)
-    open_keys = scorer.open_keys(pairs, scores)
+    keys = scorer.keys(pairs)
     alone = None if one_to_one == "auto" else one_to_one
-    first, told = clusters(pairs["a"], pairs["b"], scores, records, scorer.score, link, alone, scorer.absent, comm)
+    first, told = clusters(pairs["a"], pairs["b"], scores, records, scorer.score, link, alone, comm)
     del pairs, scorer
     first, repeated = _with_copies(first, table, records, id, link, comm)
     del records
@@ -124,7 +125,7 @@ def clean(
         _adapted(table, blocking, bound)
         metrics["passes_narrowed"] = blocking.narrowed
     table.workspace.metrics["duplicates"] = metrics
-    _tell(metrics, threshold, open_keys, table, comm)
+    _tell(metrics, threshold, _apart(keys, first, comm), table, comm)
     if true is not None:
         metrics |= true.judge(first, comm)
         if true.unnamed:
@@ -149,6 +150,17 @@ def _check(table: Table, id: str, columns: tuple[str, ...], keep: str, newest: s
     return [name for name in matching(table, columns, "clean.duplicates.columns") if name != id]
 
 
+def _apart(keys: dict[str, np.ndarray], first: np.ndarray, comm: MPI.Intracomm) -> list[str]:
+    """Collective. Return what to tell of columns most of whose pairs with the same value are different records."""
+    found = []
+    for name, pairs in keys.items():
+        apart = fetch_rows(first, pairs[:, 0], comm) != fetch_rows(first, pairs[:, 1], comm)
+        left, every = _sum(apart, comm), _sum(np.ones(len(pairs), bool), comm)
+        if 2 * left > every:
+            found.append(f"took {left} of {every} pairs with the same {name!r} for different records")
+    return found
+
+
 def _tell(metrics: dict, threshold: float | None, open_keys: list[str], table: Table, comm: MPI.Intracomm) -> None:
     """Collective. Add events where what was done is likely not what was meant."""
     events, rows = table.workspace.events, int(counts(table.num_rows, comm).sum())
@@ -157,25 +169,23 @@ def _tell(metrics: dict, threshold: float | None, open_keys: list[str], table: T
             action = f"{told}, though few rows share one; if they are, set threshold and columns, or give labels"
             events.append({"what": "undecided", "action": action})
         return
+    if not metrics["passes"]:
+        action = "merged nothing but copies: no pass makes candidates of columns of so few values; name others as well"
+        events.append({"what": "no_candidates", "action": action})
     if metrics["clusters_split"]:
         action = f"parted {metrics['clusters_split']} groups that hung together by chains of pairs"
-        events.append({"what": "clusters_split", "action": f"{action}; a higher threshold makes fewer"})
+        events.append({"what": "clusters_split", "action": f"{action}; look at what is left of them"})
     if metrics["rows_merged"] > MANY * rows:
         action = f"threshold = {threshold:g} merged {metrics['rows_merged']} of {rows} rows"
-        remedy = "if they are not the same, raise it, or name columns that tell records apart"
+        remedy = "if they are not the same, name columns that tell records apart" + ", or raise it" * (threshold < 1)
         events.append({"what": "many_merged", "action": f"{action}; {remedy}"})
 
 
 class _Alike:
-    """Scores by a threshold: the mean of the columns' similarities, less the threshold.
-
-    Attributes:
-        absent: the score of a pair that was no candidate.
-    """
+    """Scores by a threshold: the mean of the columns' similarities, less the threshold."""
 
     def __init__(self, records: Records, threshold: float):
         self.fields, self.threshold = records.fields, threshold
-        self.absent = -threshold
         self.dtype = np.dtype([("a", np.int64), ("b", np.int64), ("score", np.float64)])
 
     def keep(self, batch: Batch) -> np.ndarray:
@@ -203,19 +213,13 @@ class _Alike:
     def score_kept(self, pairs: np.ndarray) -> np.ndarray:
         return pairs["score"]
 
-    def open_keys(self, pairs: np.ndarray, scores: np.ndarray) -> list[str]:
+    def keys(self, pairs: np.ndarray) -> dict[str, np.ndarray]:
         """Return nothing: nobody asked for more than the threshold."""
-        return []
+        return {}
 
 
 class _Learned:
-    """Scores by Fellegi and Sunter's model: the log2 odds that two records are the same, less what a match needs.
-
-    Attributes:
-        absent: the score of a pair that was no candidate.
-    """
-
-    absent = PLAUSIBLE
+    """Scores by Fellegi and Sunter's model: the log2 odds that two records are the same, less what a match needs."""
 
     def __init__(self, records: Records, link: bool, seed: int, comm: MPI.Intracomm):
         self.records, self.comm = records, comm
@@ -266,18 +270,13 @@ class _Learned:
             scores += np.where(best, ALONE + self.needed, 0.0)
         return scores
 
-    def open_keys(self, pairs: np.ndarray, scores: np.ndarray) -> list[str]:
-        """Collective. Return what to tell of columns in which few records share a value, most of whose pairs with the
-        same value were not taken for the same."""
-        tells_apart = [field.agrees * (self.records.total - 1) < KEY_PARTNERS for field in self.records.fields]
-        equal = pairs["levels"] == EQUAL
-        held = np.array([equal.sum(axis=0), equal[scores <= 0].sum(axis=0)], np.int64)
-        self.comm.Allreduce(MPI.IN_PLACE, held, op=MPI.SUM)
-        return [
-            f"took {left} of {every} pairs with the same {field.name!r} for different records"
-            for field, is_key, every, left in zip(self.records.fields, tells_apart, *held.tolist(), strict=True)
-            if is_key and 2 * left > every
-        ]
+    def keys(self, pairs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the pairs, (pairs, 2), that have the same value in a column of which few records share one."""
+        return {
+            field.name: np.stack([pairs[side][pairs["levels"][:, number] == EQUAL] for side in ("a", "b")], axis=1)
+            for number, field in enumerate(self.records.fields)
+            if field.agrees * (self.records.total - 1) < KEY_PARTNERS
+        }
 
     def _often(self, rows: Rows, a: np.ndarray) -> np.ndarray:
         found = np.zeros((len(a), len(self.records.fields)), np.uint8)
