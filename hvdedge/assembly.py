@@ -405,7 +405,7 @@ def _find_sentinels(
                     if span["min"] is not None:
                         lowest[place] = min(lowest[place], span["min"])
                         highest[place] = max(highest[place], span["max"])
-                        nine[place] += pc.sum(pc.ends_with(others.cast(pa.string()), "9")).as_py()
+                        nine[place] += pc.sum(pc.match_substring_regex(others.cast(pa.string()), r"\d.*9$")).as_py()
     comm.Allreduce(MPI.IN_PLACE, lowest, op=MPI.MIN)
     comm.Allreduce(MPI.IN_PLACE, highest, op=MPI.MAX)
     comm.Allreduce(MPI.IN_PLACE, nine, op=MPI.SUM)

@@ -161,9 +161,11 @@ class Pipeline:
 
     @property
     def learned(self) -> dict[str, str]:
-        """The columns that [extract] learns or splits by, and the option that names each."""
-        options = self.sections["extract"].as_written()
-        named = {key: options.get(key) or () for key in LEARNED}
+        """The columns, or patterns, that are learnt or split by, and the option that names each."""
+        options = self.sections["extract"].as_written() if "extract" in self.stages else {}
+        named: dict[str, Any] = {f"extract.{key}": options.get(key) or () for key in LEARNED}
+        for one in self.sections["clean"].methods:
+            named |= {f"clean.{one.name}.label": one.options["label"]} if "label" in one.options else {}
         return {name: key for key, value in named.items() for name in ((value,) if isinstance(value, str) else value)}
 
     def options(self, stage: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Judging a repair against a known truth. Methods decide without it; what they did is judged afterwards."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -247,6 +248,12 @@ class CleanTable:
             pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(true)), value_set=pa.array(NOTHING)), None, true
         )
 
+    def ends(self, name: str) -> tuple[float, float]:
+        """Return the smallest and the largest number that a column truly holds, NaN where it holds none."""
+        numbers = to_numbers(self._of[name].combine_chunks()) if name in self._of else np.empty(0)
+        numbers = numbers[~np.isnan(numbers)]
+        return (float(numbers.min()), float(numbers.max())) if len(numbers) else (math.nan, math.nan)
+
     def right(self, name: str, cells: pa.Array, kind: str, start: int) -> np.ndarray:
         """Return whether cells, text, are what the rows from `start` on truly hold in column `name`.
 
@@ -293,6 +300,12 @@ def _means(cell: str | None, true: str | None, kind: str) -> bool:
         parts = [sorted(int(part) for part in re.findall(r"\d+", text) if int(part)) for text in (one, other)]
         return parts[0] == parts[1]
     return False
+
+
+def to_numbers(cells: pa.Array) -> np.ndarray:
+    """Return cells of text as float64, NaN for what is no plain number."""
+    readable = pc.match_substring_regex(cells, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+    return pc.if_else(readable, cells, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
 def read_cells(path: str, kinds: Sequence[str], columns: Sequence[str], num_rows: int) -> Cells | CleanTable:

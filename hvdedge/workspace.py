@@ -64,8 +64,8 @@ class Workspace:
         run: the run's folder, where a reader may write the raw files that it makes.
         scratch: a folder of this rank's own that goes when the stage ends.
         memory_bytes: what the rank may hold; a table spills to scratch beyond a share of it.
-        learned: the columns that [extract] learns or splits by, and its option that names each: an invented cell there
-            is a wrong example.
+        learned: the columns, or patterns, that are learnt or split by, and the option that names each: an invented cell
+            there is a wrong example.
     Attributes:
         metrics: what the stage's record shall say, set alike on every rank.
         events: what happened on the way, such as a method that adapted; for the record, too, and alike on every rank.

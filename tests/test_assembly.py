@@ -147,6 +147,11 @@ def test_placeholders_and_sentinels_are_missing(build):
     assert build({"n": numbers, "w": words}, sentinels=False)[0]["n"].to_pylist()[-4:-2] == [9999, 9999]
 
 
+def test_ratings_up_to_nine_are_no_prices(build):
+    ratings = [str(n % 9 + 1) for n in range(30)] + ["9"] * 150 + ["99"] * 20
+    assert build({"rating": ratings})[1]["rating"]["sentinels"] == [99.0]
+
+
 def test_sentinels_are_told_and_are_none_among_prices(build, workspace):
     prices = ["4.99", "9.99", "14.99", "29.99"] * 30 + ["99.99", "99.99", "999", "999"]
     table, columns, log = build({"price": prices, "age": [str(n % 40) for n in range(120)] + ["999"] * 4})

@@ -35,16 +35,19 @@ def test_what_is_not_given_has_its_default(pipeline):
     assert (found.case, found.seed, found.memory_bytes) == ("some", 0, 10**9)
     assert found.sections["train"].settings["epochs"] == 10
     assert found.sections["train"].choices["strategy"].name == "ring_allreduce"
-    assert found.sections["train"].choices["strategy"].options == {"scaling": "linear", "warmup_epochs": 5.0}
+    assert found.sections["train"].choices["strategy"].options == {
+        **{"accumulate": 1, "exchange": "float32", "density": 0.01},
+        **{"scaling": "linear", "warmup_epochs": 5.0},
+    }
     assert [one.name for one in found.sections["profile"].methods] == ["statistics"]
 
 
 def test_what_extract_learns_decides_what_clean_makes(pipeline):
     text = '[prepare]\nreader = "csv"\nsource = "rows.csv"\n'
     text += '[extract]\nextractor = "table"\nlabel = "b"\nsplit = "group"\nby = "a"\n'
-    assert pipeline(text).learned == {"b": "label", "a": "by"}
-    assert pipeline(text).options("clean")["learned"] == {"b": "label", "a": "by"}
-    assert pipeline().learned == {"label": "label"}
+    assert pipeline(text).learned == {"b": "extract.label", "a": "extract.by"}
+    assert pipeline(text).options("clean")["learned"] == {"b": "extract.label", "a": "extract.by"}
+    assert pipeline(PREPARE + '[clean.labels]\nlabel = "b"\n').learned == {"b": "clean.labels.label"}
 
 
 def test_methods_run_in_the_order_of_their_sections(pipeline):

@@ -187,7 +187,7 @@ def test_the_label_is_what_extract_learns_where_no_column_is_called_so(comm, wor
     rows = {"a": [*range(100)], "bought": ["no"] * 50 + ["yes"] * 50}
     with pytest.raises(InputError, match="received 'label', allowed: a, bought; name one of these"):
         labels.clean(table_of(workspace, **rows), comm)
-    workspace = replace(workspace, learned={"bought": "label"})
+    workspace = replace(workspace, learned={"bought": "extract.label"})
     labels.clean(table_of(workspace, **rows), comm)
     assert workspace.metrics["labels"]["noisy"] == 0 and workspace.metrics["labels"]["accuracy"] > 0.9
 

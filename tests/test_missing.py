@@ -106,7 +106,7 @@ def test_methods_may_be_chosen_and_columns_kept(comm, workspace):
         "linear": {"x": 4, "y": None, "label": 3},
     }
     assert [row["x"] for row in found["drop"]] == [1, 7]
-    assert workspace.metrics["missing"] == {"filled": {}, "rows_dropped": 2, "left": {}}
+    assert workspace.metrics["missing"] == {"filled": {}, "rows_dropped": 2, "left": {"y": "kept"}}
     assert changes(workspace) == [(3, None, None, None, "dropped"), (4, None, None, None, "dropped")]
 
 
@@ -114,14 +114,18 @@ def test_what_extract_learns_is_neither_filled_nor_used_to_fill(comm, workspace)
     random = np.random.default_rng(3)
     bought = random.random(200)
     rows = {"bought": [None, *bought[1:]], "x": [*bought[:-1], None], "when": [*bought[:-1], None]}
-    workspace = replace(workspace, learned={"bought": "label", "when": "by", "of_another_file": "targets"}, events=[])
+    workspace = replace(
+        workspace,
+        learned={"bought": "extract.label", "wh*": "extract.targets", "of_another_file": "extract.by"},
+        events=[],
+    )
     table = missing.clean(table_of(workspace, 50, **rows), comm, method="regression")
     assert (rows_of(table, "bought")[0], rows_of(table, "when")[-1]) == (None, None)
     assert rows_of(table, "x")[-1] == pytest.approx(bought[:-1].mean(), abs=1e-3)  # nothing is left to tell it by
     assert workspace.metrics["missing"]["left"]["bought"] == "kept: it is what extract.label names"
     assert [(event["what"], event["action"]) for event in workspace.events] == [
         ("kept", "left 1 empty cells of 'bought', which extract.label names; to fill it, name it in columns"),
-        ("kept", "left 1 empty cells of 'when', which extract.by names; to fill it, name it in columns"),
+        ("kept", "left 1 empty cells of 'when', which extract.targets names; to fill it, name it in columns"),
     ]
     table = missing.clean(table_of(workspace, 50, **rows), comm, method="median", columns=("bought",), keep=())
     assert rows_of(table, "bought")[0] == np.sort(bought[1:])[99]
@@ -824,3 +828,19 @@ def test_a_clean_table_judges_what_was_filled(comm, workspace, tmp_path):
     found = workspace.metrics["missing"]
     assert found["filled"] == {"x": 2, "word": 2}
     assert [found[rate] for rate in ("precision", "recall", "f1")] == [2 / 4, 2 / 4, 2 / 4]
+    missing.clean(table_of(workspace, 2, **rows), comm, truth=truth)  # of the last column's cell it tells nothing
+    assert workspace.metrics["missing"]["precision"] == 2 / 4
+
+
+def test_an_outlier_in_the_table_does_not_widen_what_is_right(comm, workspace, tmp_path):
+    truth = write_csv(tmp_path / "truth.csv", "x,n", [(value, 0) for value in (1, 2, 3, 4)])
+    missing.clean(table_of(workspace, x=[1, 2, None, 1000], n=[0] * 4), comm, method="median", truth=truth)
+    assert workspace.metrics["missing"]["precision"] == 0  # 2 for 3, in a range of 3
+
+
+def test_rows_are_not_dropped_for_what_is_learnt(comm, workspace):
+    workspace = replace(workspace, learned={"y": "extract.label"}, events=[])
+    table = missing.clean(table_of(workspace, x=[1, None, 3], y=[1, 2, None]), comm, method="drop")
+    assert rows_of(table, "x") == [1, 3]
+    assert workspace.metrics["missing"]["left"] == {"y": "kept: it is what extract.label names"}
+    assert workspace.events[0]["what"] == "kept"

@@ -69,7 +69,7 @@ def clean(
     if folds < 2:
         raise InputError(f"clean.labels.folds: received {folds}, allowed: 2 or more; raise it")
     if label == "label" and label not in table.columns:
-        label = next((name for name, option in table.workspace.learned.items() if option == "label"), label)
+        label = next((name for name, option in table.workspace.learned.items() if option == "extract.label"), label)
     if label not in table.columns:
         raise InputError(unknown("clean.labels.label", label, table.columns))
     names = [name for name in matching(table, columns, "clean.labels.columns") if name != label]

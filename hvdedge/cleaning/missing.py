@@ -19,6 +19,7 @@ Source: Little and Rubin 2002, Statistical analysis with missing data; van Buure
 """
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Literal
 
 import numpy as np
@@ -49,7 +50,7 @@ from hvdedge.options import ColumnName, Count, Natural, Path, Share
 from hvdedge.parallel import agree, allgather_json, counts
 from hvdedge.quantiles import select
 from hvdedge.tables import Table
-from hvdedge.truth import Cells, CleanTable, rates, read_cells
+from hvdedge.truth import Cells, CleanTable, rates, read_cells, to_numbers
 
 KEPT = ("label",)
 MOST_VALUES = 100_000  # a column of more different values has no value that stands for it
@@ -100,7 +101,7 @@ def clean(
         columns: names or patterns (p*) of the columns to fill; all that the method can fill for none.
         keep: columns that stay as they are and by which none is filled, by default a column called label: an invented
             label is a wrong example, and a feature made from the label tells it. So what [extract] names as its label,
-            targets or by is kept in any case, but where `columns` names it.
+            targets or by, and [clean.labels] as label, is kept in any case, but where `columns` names it.
         neighbours: how many rows make up a cell, for knn.
         order: a column of numbers or times by which rows follow each other, for last, linear and auto; the rows' order
             for none.
@@ -108,10 +109,10 @@ def clean(
         least_right: auto leaves a column of categories empty where it gets fewer of the hidden cells right, as a share.
         seed: of the sample and of what is hidden.
         truth: a clean table of the same shape, or a file that tells the true values of wrong cells (id, column, kind,
-            value); it judges the result and changes nothing. Right is a number within `tolerance` of its column's
-            range, other cells when equal. To be filled were the cells of the kinds missing, out_of_range and ragged
-            that are not right already, and any other one that is empty and has a true value, of the records that the
-            table still has and columns that are not kept.
+            value); it judges the result and changes nothing. Right is a number within `tolerance` of the range of a
+            clean table's column, or else of the column itself; other cells when equal. To be filled were the cells of
+            the kinds missing, out_of_range and ragged that are not right already, and any other one that is empty and
+            has a true value, of the records that the table still has and columns that are not kept.
         tolerance: see `truth`.
     Returns:
         The same rows with fewer empty cells, or fewer rows. Each filled cell (rule filled) and dropped row (rule
@@ -122,18 +123,19 @@ def clean(
             orders, or the truth cannot be used.
     """
     kept = _kept(table, keep, columns)
-    names = [name for name in _fillable(table, method, columns) if name not in kept]
+    fillable = _fillable(table, method, columns)
+    names = [name for name in fillable if name not in kept]
     _check_order(table, order, by, method)
     total = int(counts(table.num_rows, comm).sum())
     known: Cells | CleanTable | None = None
     with agree(comm):
         known = read_cells(truth, (*EMPTY_KINDS, "text_number"), table.columns, total) if truth else None
     if method == "drop":
-        return _drop(table, names, comm)
+        return _drop(table, names, {*fillable} & {*kept}, comm)
     work = _Work(table, names, _Judge(table, known, kept, tolerance, comm) if known else None, comm)
-    for name in sorted(kept & {*table.columns}):
-        if work.empty[name]:
-            work.leave_kept(table, name)
+    for name in fillable:
+        if name in kept and work.empty[name]:
+            work.leave(name, _tell_kept(table, name, work.empty[name]))
     for name in set(table.columns) - set(names) - kept if not columns else ():
         if work.empty[name]:
             work.left[name] = f"{kind(table.schema.field(name).type)}: method = {method!r} does not fill this kind"
@@ -160,8 +162,24 @@ def clean(
 
 
 def _kept(table: Table, keep: tuple[str, ...], columns: tuple[str, ...]) -> set[str]:
-    learned = {*table.workspace.learned, *(keep if keep == KEPT else ())} - {*columns}  # need not be in the table
-    return learned | {*(matching(table, keep, "clean.missing.keep") if keep not in (KEPT, ()) else ())}
+    learned = {name for name in table.columns if _why_learned(table, name)}
+    if keep in (KEPT, ()):  # the default need not be in the table
+        return learned - {*columns} | {*keep}
+    return learned - {*columns} | {*matching(table, keep, "clean.missing.keep")}
+
+
+def _why_learned(table: Table, name: str) -> str:
+    """Return the option that names a column as what is learnt or split by, "" for none."""
+    return next((why for one, why in table.workspace.learned.items() if one == name or fnmatchcase(name, one)), "")
+
+
+def _tell_kept(table: Table, name: str, empty: int) -> str:
+    """Return why a column with so many empty cells is kept, with an event where no option of this method says so."""
+    option = _why_learned(table, name)
+    if option:
+        action = f"left {empty} empty cells of {name!r}, which {option} names; to fill it, name it in columns"
+        table.workspace.events.append({"what": "kept", "action": action})
+    return f"kept: it is what {option} names" if option else "kept"
 
 
 def _absent(table: Table, names: list[str], comm: MPI.Intracomm) -> dict[str, dict[str, int]]:
@@ -251,11 +269,14 @@ def _is_empty(column: pa.Array) -> np.ndarray:
     return np.asarray(column.is_null(nan_is_null=pa.types.is_floating(column.type)))
 
 
-def _drop(table: Table, names: list[str], comm: MPI.Intracomm) -> Table:
-    """Collective. Return the rows without an empty cell in those of `names` that their file has."""
+def _drop(table: Table, names: list[str], kept: set[str], comm: MPI.Intracomm) -> Table:
+    """Collective. Return the rows without an empty cell in those of `names` that their file has; tell of `kept`."""
     absent = _absent(table, names, comm)
     keep = []
+    held = sorted(kept)
+    counted = np.zeros(len(held), np.int64)
     for batch in table.batches():
+        counted += np.array([_is_empty(batch.column(name)).sum() for name in held], np.int64)
         empty = np.zeros(batch.num_rows, bool)
         for name in names:
             empty |= _is_open(batch, name, absent)
@@ -264,7 +285,9 @@ def _drop(table: Table, names: list[str], comm: MPI.Intracomm) -> Table:
     result = table.filter(np.concatenate([np.empty(0, bool), *keep]))
     dropped = np.array(table.num_rows - result.num_rows)
     comm.Allreduce(MPI.IN_PLACE, dropped, op=MPI.SUM)
+    comm.Allreduce(MPI.IN_PLACE, counted, op=MPI.SUM)
     left = {name: _why_absent(files) for name, files in absent.items()}
+    left |= {name: _tell_kept(table, name, count) for name, count in zip(held, counted.tolist(), strict=True) if count}
     table.workspace.metrics["missing"] = {"filled": {}, "rows_dropped": int(dropped), "left": left}
     return result
 
@@ -330,14 +353,6 @@ class _Work:
     def leave(self, name: str, why: str) -> None:
         """Note why cells of a column stay empty, beside what there is already."""
         self.left[name] = "; ".join([*([self.left[name]] if name in self.left else []), why])
-
-    def leave_kept(self, table: Table, name: str) -> None:
-        """Note that a column with empty cells is kept, with an event where the pipeline does not say so itself."""
-        option = table.workspace.learned.get(name)
-        self.leave(name, f"kept: it is what extract.{option} names" if option else "kept")
-        if option:
-            action = f"left {self.empty[name]} empty cells of {name!r}, which extract.{option} names"
-            table.workspace.events.append({"what": "kept", "action": f"{action}; to fill it, name it in columns"})
 
     def without_wrong(self, models: list[Model], least_right: float) -> list[Model]:
         """Return the models without the columns of categories that they would nearly always fill wrongly."""
@@ -564,6 +579,8 @@ class _Judge:
         self.names = [name for name in table.columns if name not in kept]
         numbers = of_kind(table, NUMBERS, self.names)
         ends = select(table, [[name] for name in numbers], (0, 1), comm)
+        if isinstance(known, CleanTable):  # what is wrong in the table must not widen it
+            ends = np.array([known.ends(name) for name in numbers]).reshape(-1, 2)
         self.allowed = dict(zip(numbers, tolerance * (ends[:, 1] - ends[:, 0]), strict=True))
         self._tally = np.zeros(3, np.int64)  # right, filled, to be filled
         self._next = dict.fromkeys(self.names, int(counts(table.num_rows, comm)[: comm.rank].sum()))  # row to look at
@@ -578,6 +595,8 @@ class _Judge:
             known, wanted, true = self._true(before, name)
             if not (known | filled).any():
                 continue
+            if isinstance(self.known, CleanTable):
+                filled &= known  # of the others it tells nothing
             right = self._right(name, after.column(name), true) & known
             was_right = right & ~empty  # by merging with a duplicate, say
             self._tally += (filled & right).sum(), filled.sum(), (known & (empty | wanted) & ~was_right).sum()
@@ -601,6 +620,4 @@ class _Judge:
     def _right(self, name: str, column: pa.Array, true: pa.Array) -> np.ndarray:
         if name not in self.allowed:
             return np.asarray(pc.fill_null(pc.equal(to_text(column), true), False))
-        readable = pc.match_substring_regex(true, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-        wanted = pc.if_else(readable, true, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
-        return np.abs(to_floats(column) - wanted) <= self.allowed[name]
+        return np.abs(to_floats(column) - to_numbers(true)) <= self.allowed[name]

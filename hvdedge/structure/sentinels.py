@@ -23,7 +23,7 @@ def repair(
         candidates: numbers made of nines -> how many cells have them.
         numbers: how many cells hold a number.
         lowest, highest: the range of all numbers but the candidates.
-        ending_in_nine: how many of these have a nine as their last digit.
+        ending_in_nine: how many of these have several digits, a nine the last.
     """
     width = highest - lowest
     if ending_in_nine > MOST_NINES * (numbers - sum(candidates.values())):
