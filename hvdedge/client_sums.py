@@ -1,7 +1,7 @@
 """Sums of what clients have, at their coordinator, rank 0: open, or such that it learns the sum alone.
 
 open      client -> coordinator   its numbers, which the coordinator adds as they come
-secure    all members             public keys; sealed shares of their secrets, by way of the coordinator
+secure    all members             public keys, and the shares of their secrets, each sealed for one, to all
           member -> coordinator   its numbers under masks, as far as it has not fallen silent
           member -> coordinator   shares of the secrets with which the masks are taken from the sum
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from hvdedge import secret_shares
 from hvdedge import secure_aggregation as secure
-from hvdedge.parallel import MeteredComm, allgather_rows
+from hvdedge.parallel import MeteredComm, agree, allgather_rows
 
 
 def open_sum(values: np.ndarray, clients: Sequence[int], comm: MeteredComm) -> np.ndarray:
@@ -37,8 +37,11 @@ def secure_sum(values: np.ndarray, members: Sequence[int], silent: Sequence[int]
         members: at least `LEAST_MEMBERS` ranks, rising.
         silent: those that share out their secrets and then send nothing, less than half.
     Raises:
-        OverflowError: where a number is not finite or too large.
+        RankError: where a number is not finite or too large.
     """
+    whole = np.zeros(len(values), np.uint64)
+    with agree(comm):
+        whole = secure.to_whole(values)
     arrived = [member for member in members if member not in silent]
     me = secure.Member(comm.rank) if comm.rank in members else None
     public = _told(me.public if me else b"", members, 2 * secure.KEY_BYTES, comm)
@@ -49,7 +52,7 @@ def secure_sum(values: np.ndarray, members: Sequence[int], silent: Sequence[int]
     if me:
         place = members.index(comm.rank) * secure.SEALED_BYTES
         mine = {other: row[place : place + secure.SEALED_BYTES] for other, row in every.items() if other != comm.rank}
-        masked = me.masked(secure.to_whole(values), mine)
+        masked = me.masked(whole, mine)
     total = open_sum(masked, arrived, comm)
     revealed = _revealed(me.reveal(arrived) if me else {}, members, arrived, comm)
     if comm.rank:

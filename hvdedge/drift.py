@@ -28,11 +28,11 @@ class Drift:
 
     def saw(self, errors: float, rows: float) -> bool:
         """Take in `rows` more rows of which so many were wrong; return whether there is a drift, then begin anew."""
-        self.state[:2] += rows, errors
+        self.state[:2] += rows, min(max(errors, 0.0), rows)  # weighted sums may be off by their last digit
         count, wrong, least, p_least, s_least = self.state
         if count < LEAST_ROWS:
             return False
-        p = wrong / count
+        p = (wrong + 1) / (count + 2)  # no rate is 0, else the first error would be a drift
         s = math.sqrt(p * (1 - p) / count)
         if p + s <= least:
             self.state[2:] = p + s, p, s

@@ -7,7 +7,8 @@ secrets behind both are shared out beforehand so that a majority of the members 
 arrived the others then reveal b_u, of one that fell silent the secret of its s_uv; never both, which would bare x_u.
 Numbers are whole, in steps of 2^-SCALE, so that the sum is exact whatever the masks were.
 
-It holds against a coordinator that follows the protocol and is curious, together with less than half of the members.
+It holds against a coordinator that follows the protocol and is curious, together with curious members, as long as they
+are less than half of all; a coordinator that is a member counts among them.
 
 Source: Bonawitz et al. 2017, Practical secure aggregation for privacy-preserving machine learning (the variant for
 honest but curious parties); the group is number 14 of Kivinen and Kojo 2003, RFC 3526.
@@ -22,8 +23,8 @@ import numpy as np
 
 from hvdedge import secret_shares
 
-SCALE = 24  # bits behind the point
-LEAST_MEMBERS = 3  # of two, each knows the other's numbers from the sum
+SCALE = 32  # bits behind the point
+LEAST_MEMBERS = 3  # of two, each knows the other's numbers from the sum; so many have to arrive
 GENERATOR = 2
 GROUP = int(
     "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B"
@@ -52,7 +53,7 @@ def to_whole(values: np.ndarray) -> np.ndarray:
     """
     steps = np.round(np.asarray(values, np.float64) * 2**SCALE)
     if not (np.abs(steps) < 2.0**47).all():
-        raise OverflowError("numbers too large to be added up securely, or not finite")
+        raise OverflowError("what a client learnt is too large to add up, or not finite; lower train.learning_rate")
     return steps.astype(np.int64).view(np.uint64)
 
 
@@ -106,11 +107,14 @@ class Member:
         return total
 
     def reveal(self, arrived: Collection[int]) -> dict[int, int]:
-        """Return this member's share of a secret of each member: of b where its numbers arrived, else of its keys."""
-        size = secret_shares.BYTES
+        """Return this member's share of a secret of each member: of b where its numbers arrived, else of its keys.
+
+        It answers once: of both secrets a coordinator would have the numbers of one member.
+        """
+        size, held, self._held = secret_shares.BYTES, self._held, {}
         return {
-            number: int.from_bytes(held[:size] if number in arrived else held[size:])
-            for number, held in self._held.items()
+            number: int.from_bytes(shares[:size] if number in arrived else shares[size:])
+            for number, shares in held.items()
         }
 
     def _key(self, number: int) -> bytes:

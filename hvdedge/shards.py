@@ -24,6 +24,8 @@ import numpy as np
 from hvdedge.parallel import block
 from hvdedge.tensors import FeatureReader
 
+BLOCK_ROWS = 4096  # that are read at once
+
 
 @dataclass
 class Batch:
@@ -91,9 +93,17 @@ class OwnRows:
     def __init__(self, reader: FeatureReader, rows: np.ndarray, batch_size: int, seed: int):
         self._batch_size = batch_size
         self._seed = seed
-        self.x, self.y = reader.read("train", rows)
+        read = [self._of_block(reader, start, rows) for start in range(0, reader.rows("train"), BLOCK_ROWS)]
+        self.x, self.y = (np.concatenate(parts) for parts in zip(*read, strict=True))
         weights = reader.weights(slice(None))
         self.weights = weights[rows] / max(weights.mean(dtype=float), 1e-9)
+
+    @staticmethod
+    def _of_block(reader: FeatureReader, start: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return x and y of those of `rows`, rising, in one block: HDF5 reads it at once, single rows one by one."""
+        x, y = reader.read("train", slice(start, start + BLOCK_ROWS))
+        mine = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + BLOCK_ROWS)] - start
+        return x[mine], y[mine]
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield all rows once, in an order of this epoch."""
@@ -107,19 +117,24 @@ class Arriving:
     """Rows in the order in which they stand, each seen once: an epoch is an equal part of them. None is kept.
 
     Each line of G rows is dealt over the ranks as lanes are.
+
+    Args:
+        epochs: those that are left.
+        seen: the rows of those before.
     """
 
-    def __init__(self, reader: FeatureReader, global_batch_size: int, lanes: slice, epochs: int):
+    def __init__(self, reader: FeatureReader, global_batch_size: int, lanes: slice, epochs: range, seen: int):
         self._reader, self._global_batch_size, self._lanes = reader, global_batch_size, lanes
         self._rows = reader.rows("train")
-        self._lines = math.ceil(self._rows / global_batch_size)
+        self._seen = seen
+        self._lines = math.ceil((self._rows - seen) / global_batch_size)
         self._epochs = epochs
         self._mean = max(reader.weights(slice(None)).mean(dtype=float), 1e-9)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield this rank's part of each line of an epoch."""
-        for line in range(self._lines)[block(self._lines, self._epochs, epoch)]:
-            start = line * self._global_batch_size
+        for line in range(self._lines)[block(self._lines, len(self._epochs), self._epochs.index(epoch))]:
+            start = self._seen + line * self._global_batch_size
             rows = range(self._rows)[start + self._lanes.start : start + self._lanes.stop]
             here = slice(rows.start, rows.stop)
             x, y = self._reader.read("train", here)

@@ -21,7 +21,7 @@ from hvdedge import checkpoints, tasks
 from hvdedge.checkpoints import Checkpoint
 from hvdedge.errors import InputError
 from hvdedge.parallel import MeteredComm, allgather_rows, block
-from hvdedge.shards import Arriving, Batch, Lanes, OwnRows, Shard
+from hvdedge.shards import BLOCK_ROWS, Arriving, Batch, Lanes, OwnRows, Shard
 from hvdedge.tensors import FeatureReader
 
 SEED_STATE = "seed_generator_state"
@@ -53,16 +53,16 @@ class History:
         sums = np.array(
             [self.warm_seconds, self.warm_idle_seconds, self.warm_bytes, self.warm_examples, self.warm_steps]
         )
-        most = np.array(self.steps)
+        most = np.array([self.warm_seconds, self.steps])
         comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
         comm.Allreduce(MPI.IN_PLACE, most, op=MPI.MAX)
         seconds, idle, sent, examples, steps = sums
         return {
-            "examples_per_second": examples * comm.size / seconds if steps else None,
+            "examples_per_second": examples / most[0] if steps else None,
             "step_seconds": seconds / steps if steps else None,
             "bytes_per_step": sent / steps if steps else None,
             "idle_share": idle / seconds if steps else None,
-            "steps": int(most),
+            "steps": int(most[1]),
             **self.told,
         }
 
@@ -146,18 +146,19 @@ class TrainingTask:
         self.steps_per_epoch = math.ceil(len(rows) / self._settings["batch_size"])
         self._make_shard = lambda: OwnRows(self._reader, rows, self._settings["batch_size"], self.seed)
 
-    def take_in_order(self, comm: MeteredComm) -> None:
-        """Let the rows come once, in their order, an epoch an equal part of them."""
+    def take_in_order(self, comm: MeteredComm, first: int, seen: int) -> None:
+        """Let the rows come once, in their order, an epoch an equal part of them; `seen` before epoch `first`."""
         batch_size = self._settings["batch_size"] * comm.size
-        lines = math.ceil(self.rows / batch_size)
-        self.epochs = min(self.epochs, lines)
-        self.steps_per_epoch = math.ceil(lines / self.epochs)
-        lanes = block(batch_size, comm.size, comm.rank)
-        self._make_shard = lambda: Arriving(self._reader, batch_size, lanes, self.epochs)
+        lines = math.ceil((self.rows - seen) / batch_size)
+        self.epochs = first + min(self.epochs - first, lines)
+        self.steps_per_epoch = math.ceil(lines / max(self.epochs - first, 1))
+        lanes, left = block(batch_size, comm.size, comm.rank), range(first, self.epochs)
+        self._make_shard = lambda: Arriving(self._reader, batch_size, lanes, left, seen)
 
     def labels(self) -> np.ndarray:
         """Return y of all training rows."""
-        blocks = [self._reader.read("train", slice(start, start + 4096))[1] for start in range(0, self.rows, 4096)]
+        starts = range(0, self.rows, BLOCK_ROWS)
+        blocks = [self._reader.read("train", slice(start, start + BLOCK_ROWS))[1] for start in starts]
         return np.concatenate(blocks)
 
     @functools.cached_property
@@ -171,6 +172,11 @@ class TrainingTask:
     def losses(self, x: tf.Tensor, y: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """Return for each row its loss and its score, such as 1 where the class is right, float32 (rows,)."""
         return self._kind.losses(y, self.model(x, training=training))
+
+    @property
+    def keeps_beside_weights(self) -> bool:
+        """Whether layers keep something of their inputs, such as a batch normalization its moving mean."""
+        return any(SEED_STATE not in variable.path for variable in self.model.non_trainable_variables)
 
     @property
     def tells_classes(self) -> bool:
@@ -201,16 +207,20 @@ class TrainingTask:
         """How many epochs are done, with the part of the one under way."""
         return self._epoch + self._step / self.steps_per_epoch
 
-    def count(self, loss: float, score: float) -> None:
-        """Take in what a step gave on this rank: its weighted sums. What it cost is read off the traffic."""
+    def count(self, loss: float, score: float, steps: int = 1) -> None:
+        """Take in what a batch gave on this rank: its weighted sums. What it cost is read off the traffic.
+
+        Args:
+            steps: how many updates of the weights it was for.
+        """
         self._step += 1
-        self.history.steps += 1
+        self.history.steps += steps
         rows = 0
         if self._batch is not None:
             rows = int(np.count_nonzero(self._batch.weights))
             self._sums += loss * self._batch.together, score * self._batch.together, rows
         if self._is_warm:
-            self.history.warm_steps += 1
+            self.history.warm_steps += steps
             self.history.warm_examples += rows
         self._charge()
         self._is_warm = True
@@ -234,10 +244,11 @@ class TrainingTask:
         self._charge()
         seconds = time.perf_counter() - self._epoch_began
         comm.Allreduce(MPI.IN_PLACE, self._sums, op=MPI.SUM)
-        loss, score = self._sums[:2] / self._sums[2]
+        rows = self._sums[2]
+        loss, score = self._sums[:2] / rows if rows else (math.nan, math.nan)  # a round of no client has none
         speed = self._sums[2] / seconds
         self._sums[:] = 0
-        if not math.isfinite(loss):
+        if rows and not math.isfinite(loss):
             raise RuntimeError(
                 f"the loss became {loss} in epoch {epoch + 1}; lower train.learning_rate ({self.learning_rate})"
             )
@@ -254,7 +265,8 @@ class TrainingTask:
             with self._writer.as_default(epoch + 1):
                 tf.summary.scalar(name, value)
         self._writer.flush()
-        self._tell(epoch=epoch + 1, epochs=self.epochs, loss=float(loss), examples_per_second=speed)
+        told = {"loss": float(loss), "examples_per_second": speed} if rows else {}
+        self._tell(epoch=epoch + 1, epochs=self.epochs, **told)
         ends = self._should_end(epoch)
         if ends and self._best:
             for variable, value in zip(self.model.variables, self._best, strict=True):
@@ -341,7 +353,8 @@ class TrainingTask:
             if SEED_STATE not in variable.path:
                 total = np.append(np.array(variable, np.float64), 1.0) * self.trains
                 comm.Allreduce(MPI.IN_PLACE, total, op=MPI.SUM)
-                variable.assign((total[:-1] / total[-1]).reshape(variable.shape))
+                if total[-1]:
+                    variable.assign((total[:-1] / total[-1]).reshape(variable.shape))
 
     def _seed_states(self) -> list[keras.Variable]:
         return [variable for variable in self.model.non_trainable_variables if SEED_STATE in variable.path]

@@ -26,6 +26,19 @@ def test_a_rate_that_falls_is_no_drift(line):
     assert sum(map(len, told)) <= 1
 
 
+def test_a_rate_that_stays_is_seldom_a_drift():
+    for rate in (0.0, 0.01, 0.1):
+        told = [drifts(np.repeat([rate], 5000), 20, seed) for seed in range(20)]
+        assert sum(map(bool, told)) <= 9
+    assert drifts(np.repeat([0.0, 1.0, 0.0], [1000, 1, 100]), 20) == []  # one error is none
+
+
+def test_errors_that_are_off_by_their_last_digit_do_no_harm():
+    watch = Drift()
+    assert not any(watch.saw(error, 20) for error in [0.0, -1e-7] * 5)
+    assert not any(Drift().saw(20 + 1e-6, 20) for _ in range(5))
+
+
 def test_what_it_knows_goes_on_from_its_state():
     rates, whole, halves = np.repeat([0.1, 0.5], 500), Drift(), Drift()
     wrong = np.random.default_rng(1).random(1000) < rates

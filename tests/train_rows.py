@@ -14,6 +14,7 @@ import tensorflow as tf
 from mpi4py import MPI
 
 from hvdedge import methods, training
+from hvdedge.errors import InputError
 from hvdedge.parallel import MeteredComm, allgather_json
 
 SETTINGS = {
@@ -58,7 +59,10 @@ def main():
     training.configure(comm, 7)
     for given in json.loads(sys.argv[1]):
         keras.utils.set_random_seed(7)
-        _train(given, comm)
+        try:
+            _train(given, comm)
+        except InputError as error:
+            print(json.dumps({"error": str(error)}) if comm.rank == 0 else "")
 
 
 def _train(given, comm):

@@ -60,7 +60,7 @@ def train(
     Raises:
         InputError: where options do not fit each other or the ranks, or a client would have no rows.
     """
-    _check(comm, fraction, secure, drop_out, clip, noise)
+    _check(task, comm, fraction, secure, drop_out, clip, noise)
     owned = _deal(task, comm, partition, alpha)
     rows = [len(its) for its in owned]
     task.keep_to(owned[comm.rank])
@@ -69,7 +69,7 @@ def train(
     steps = local.LocalSteps(task, proximal)
     fresh = [np.zeros(state.shape, np.float32) for state in states]
     theta = local.flat(variables)
-    silent = 0
+    silent = task.kept.setdefault("silent", np.zeros(1, np.int64))
     for epoch in range(first, task.epochs):
         chosen = _chosen(comm, fraction, bool(noise), [task.seed, epoch])
         task.trains = comm.rank in chosen
@@ -83,7 +83,7 @@ def train(
                 told = steps.look(batch)
                 steps.go()
                 task.count(*told)
-            change, weight = local.flat(variables) - theta, np.float32(1 if clip else rows[comm.rank])
+            change, weight = local.flat(variables) - theta, np.float32(1 if clip else rows[comm.rank] / task.rows)
             if clip:
                 change *= min(1.0, clip / max(float(np.linalg.norm(change)), 1e-30))
         else:
@@ -91,7 +91,7 @@ def train(
         mine = np.append(change * weight, weight)
         if secure:
             left_out = _silent(chosen, drop_out, [task.seed, epoch])
-            silent += len(left_out)
+            silent += len(left_out)  # in place: it is kept
             total = secure_sum(mine, chosen, left_out, comm)
         else:
             total = open_sum(mine, chosen, comm)
@@ -102,14 +102,16 @@ def train(
         local.agree_on_steps(task, comm)
         if task.end_epoch(epoch, comm):
             break
-    task.history.told = {"client_rows": rows, "clients_silent": silent}
+    task.history.told = {"client_rows": rows, "clients_silent": int(silent[0])}
     if noise:
         spent = privacy_accountant.epsilon(noise, fraction, len(task.history.curves["loss"]), delta)
         task.history.told |= {"epsilon": spent, "delta": delta}
     return task.history
 
 
-def _check(comm: MeteredComm, fraction: float, secure: bool, drop_out: float, clip: float, noise: float) -> None:
+def _check(
+    task: TrainingTask, comm: MeteredComm, fraction: float, secure: bool, drop_out: float, clip: float, noise: float
+) -> None:
     least = _least(comm.size, fraction)
     if secure and least < LEAST_MEMBERS:
         raise InputError(
@@ -123,6 +125,11 @@ def _check(comm: MeteredComm, fraction: float, secure: bool, drop_out: float, cl
         )
     if drop_out and not secure:
         raise InputError(f"train.drop_out: received {drop_out} without secure, allowed with secure = true; set it")
+    if noise and task.keeps_beside_weights:
+        raise InputError(
+            f"train.noise: received {noise} for a model that keeps means of its inputs beside its weights, which would "
+            "tell of clients, allowed: 0; take another model"
+        )
     if noise and not clip:
         raise InputError(f"train.noise: received {noise} without clip, allowed with a clip above 0; set train.clip")
 
@@ -162,11 +169,10 @@ def _chosen(comm: MeteredComm, fraction: float, independently: bool, seed: list[
 
 
 def _silent(chosen: list[int], drop_out: float, seed: list[int]) -> list[int]:
-    """Return which clients fall silent: never so many that the round would be lost."""
+    """Return which clients fall silent: never so many that the round would be lost, or tell of one client."""
+    most = len(chosen) - max(threshold(len(chosen)), LEAST_MEMBERS)
     drawn = np.random.default_rng([*seed, 2]).random(len(chosen)) < drop_out
-    return [client for client, is_silent in zip(chosen, drawn, strict=True) if is_silent][
-        : len(chosen) - threshold(len(chosen))
-    ]
+    return [client for client, is_silent in zip(chosen, drawn, strict=True) if is_silent][:most]
 
 
 def _mean(total: np.ndarray, deviation: float, expected: float) -> np.ndarray:

@@ -20,7 +20,7 @@ from hvdedge import learning_rate
 from hvdedge.drift import Drift
 from hvdedge.errors import InputError
 from hvdedge.options import Count, Positive, Scaling
-from hvdedge.parallel import MeteredComm, allgather_json
+from hvdedge.parallel import MeteredComm, allgather_json, allgather_rows
 from hvdedge.strategies import gossip, ring_allreduce
 from hvdedge.training import History, TrainingTask
 
@@ -51,17 +51,19 @@ def train(
             'train.strategy: received "stream" for a label that is a number, allowed: one of classes, as a drift shows '
             "in the share of wrong ones; change train.strategy or extract.task"
         )
-    task.take_in_order(comm)
     first = task.resume(comm)
-    drift = Drift(task.kept.get("drift"))
-    place = task.kept.get("place", np.zeros(2))  # rows seen; rows for which the rate is still raised
-    task.kept |= {"drift": drift.state, "place": place}
+    kept = task.kept.get("stream", np.zeros((0, 7)))  # of each rank: `place`, and what it knows of drifts
+    mine = kept[comm.rank if len(kept) == comm.size else 0] if len(kept) else None
+    place = np.zeros(2) if mine is None else mine[:2].copy()  # rows seen; rows for which the rate is still raised
+    drift = Drift(None if mine is None else mine[2:].copy())
+    task.take_in_order(comm, first, int(place[0]))
     steps = (ring_allreduce if exchange == "ring_allreduce" else gossip).Steps(task, comm)
     found: list[list[int]] = []
     for epoch in range(first, task.epochs):
         for batch in task.batches(epoch):
             loss, score = task.tell(batch)
-            wrong = np.array([batch.weights.sum() - score, batch.weights.sum()]) * batch.together
+            weight = batch.weights.sum(dtype=float)
+            wrong = np.array([weight - score, weight]) * batch.together
             if exchange == "ring_allreduce":
                 comm.Allreduce(MPI.IN_PLACE, wrong, op=MPI.SUM)
             place[0] += batch.together
@@ -72,8 +74,9 @@ def train(
             place[1] = max(place[1] - batch.together, 0)
             for _ in range(steps_per_line):
                 steps.go(batch)
-            task.count(loss, score)
+            task.count(loss, score, steps_per_line)
         steps.meet()
+        task.kept["stream"] = allgather_rows(np.concatenate([place, drift.state])[None], comm)
         _note(task, found if exchange == "gossip" or not comm.rank else [], comm)
         found.clear()
         if task.end_epoch(epoch, comm):

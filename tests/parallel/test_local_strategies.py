@@ -50,6 +50,8 @@ TRAININGS = {
         "stream": {**STREAM, "batch_size": 10},
         "stream of gossip": {**STREAM, "batch_size": 10, "exchange": "gossip"},
         "short stream": {**STREAM, "batch_size": 64, "rows": 203},
+        "gossip stream stopped": {**STREAM, "batch_size": 10, "exchange": "gossip", "epochs": 4, "folder": "stream-on"},
+        "gossip stream on": {**STREAM, "batch_size": 10, "exchange": "gossip", "folder": "stream-on"},
     },
     3: {
         "one step": {**PLAIN, "strategy": "local_sgd", "local_steps": 1, "batch_size": 4},
@@ -69,6 +71,7 @@ TRAININGS = {
         "secure": {**FEDERATED, "batch_size": 12, "local_epochs": 2, "proximal": 0.3, "secure": True},
         "clipped": {**FEDERATED, "batch_size": 203, "clip": 0.01},
         "private": {**FEDERATED, "batch_size": 203, "clip": 0.01, "noise": 2.0, "fraction": 0.5},
+        "nobody": {**FEDERATED, "batch_size": 203, "clip": 0.01, "noise": 2.0, "fraction": 1e-9},
         "clients whole": {**SKEWED, "epochs": 4},
         "clients stopped": {**SKEWED, "epochs": 2, "folder": "clients-on"},
         "clients on": {**SKEWED, "epochs": 4, "folder": "clients-on"},
@@ -247,12 +250,6 @@ def test_servers_that_do_not_wait_train_as_well(trained, ranks, name):
     assert 0 < found["metrics"]["idle_share"] < 1
 
 
-def test_more_servers_than_ranks_are_wrong_input(mpirun, tmp_path):
-    given = json.dumps([{"strategy": "parameter_server", "servers": 2, "folder": str(tmp_path)}])
-    with pytest.raises(AssertionError, match="train.servers: received 2 on 2 ranks, allowed: fewer"):
-        mpirun(2, PROGRAM, given)
-
-
 @pytest.mark.parametrize(("ranks", "name"), [(2, ""), (2, "gossip "), (3, "server "), (3, "clients ")])
 def test_a_training_that_stopped_goes_on_bit_for_bit(trained, ranks, name):
     whole, on = trained(ranks)[f"{name}whole"], trained(ranks)[f"{name}on"]
@@ -266,7 +263,7 @@ def test_bytes_are_those_of_the_messages(trained):
     for ranks, sent in ((2, weights), (3, 2 * weights)):  # and once an epoch along the ring
         assert sent < trained(ranks)["gossip"]["metrics"]["bytes_per_step"] < 1.07 * sent
     every, fourth = (trained(3)[name]["metrics"]["bytes_per_step"] for name in ("one step", "four steps"))
-    assert trained(2)["server"]["metrics"]["bytes_per_step"] == pytest.approx(weights + 2)  # one way a rank
+    assert weights < trained(2)["server"]["metrics"]["bytes_per_step"] < 1.05 * weights  # one way a rank
     assert every == pytest.approx(2 * 2 * (weights + 4) / 3, abs=2)
     assert 0.2 < fourth / every < 0.35  # every fourth step, and at the end of an epoch
 
@@ -327,7 +324,13 @@ def test_what_a_client_changes_is_bounded_and_noise_tells_its_epsilon(trained):
     found = trained(3)["private"]["metrics"]
     assert found["delta"] == 1e-5
     assert found["epsilon"] == pytest.approx(privacy_accountant.epsilon(2.0, 0.5, 2, 1e-5))
-    assert trained(3)["private"]["flat"] != trained(3)["clipped"]["flat"]
+
+
+def test_a_round_of_no_client_adds_noise_alone(trained):
+    """The mean of nobody is noise of 2 clips over 3e-9 clients expected."""
+    found = trained(3)["nobody"]
+    assert found["curves"]["loss"] == [None, None] and found["steps"] == 0
+    assert np.std(found["flat"]) == pytest.approx(math.sqrt(2) * 2 * 0.01 / 3e-9, rel=0.3)
 
 
 def test_clients_that_differ_learn_together(trained):
@@ -336,24 +339,26 @@ def test_clients_that_differ_learn_together(trained):
     assert found["curves"]["loss"][-1] < 0.9 * found["curves"]["loss"][0]
 
 
-@pytest.mark.parametrize(
-    ("options", "line"),
-    [
-        ({"secure": True}, "train.secure: received true with 2 of 2 clients in a round, allowed: 3 or more"),
-        ({"noise": 1.0}, "train.noise: received 1.0 without clip, allowed with a clip above 0"),
-        ({"drop_out": 0.1}, "train.drop_out: received 0.1 without secure"),
-        ({"rows": 1}, "train.partition: received 'iid', which leaves client 1 of 2 without one of 1 rows"),
-    ],
-)
-def test_options_of_clients_that_cannot_be_are_wrong_input(options, line, mpirun, tmp_path):
-    with pytest.raises(AssertionError, match=line):
-        mpirun(2, PROGRAM, json.dumps([{**FEDERATED, **options, "folder": str(tmp_path)}]))
+WRONG = {
+    "train.secure: received true with 2 of 2 clients in a round, allowed: 3 or more": {**FEDERATED, "secure": True},
+    "train.noise: received 1.0 without clip, allowed with a clip above 0": {**FEDERATED, "noise": 1.0},
+    "train.drop_out: received 0.1 without secure": {**FEDERATED, "drop_out": 0.1},
+    "train.partition: received 'iid', which leaves client 1 of 2 without one of 1 rows": {**FEDERATED, "rows": 1},
+    "train.servers: received 2 on 2 ranks, allowed: fewer": {"strategy": "parameter_server", "servers": 2},
+}
+
+
+def test_options_that_cannot_be_are_told_in_one_line(tmp_path):
+    given = [{**options, "folder": str(tmp_path)} for options in WRONG.values()]
+    out = run_mpi(2, PROGRAM, json.dumps(given), seconds=240)
+    told = [json.loads(line)["error"] for line in out.splitlines() if line.startswith("{")]
+    assert all(error.startswith(line) for error, line in zip(told, WRONG, strict=True))
 
 
 def test_a_stream_is_told_before_it_is_learnt_from_and_its_drift_is_noticed(trained):
     found = trained(1)["stream"]
     accuracy = found["curves"]["accuracy"]
-    assert len(accuracy) == 8 and found["steps"] == 200
+    assert len(accuracy) == 8 and found["steps"] == 800
     assert accuracy[0] < accuracy[3] > 0.8 and accuracy[4] < accuracy[3] - 0.1 < accuracy[7]
     assert [event["what"] for event in found["events"]] == ["drift"]
     assert 2000 < found["events"][0]["row"] <= 2100
@@ -371,6 +376,12 @@ def test_neighbours_notice_a_drift_each_in_its_own_rows(trained):
     found = trained(2)["stream of gossip"]
     assert {event["rank"] for event in found["events"]} == {0, 1}
     assert found["curves"]["accuracy"][-1] > 0.8 and len(set(found["digests"])) == 1
+
+
+def test_a_stream_that_stopped_goes_on_with_the_rows_that_are_left(trained):
+    """It had seen all rows in its 4 epochs, so that no more follow."""
+    stopped, on = trained(2)["gossip stream stopped"], trained(2)["gossip stream on"]
+    assert on["curves"] == stopped["curves"] and on["digests"] == stopped["digests"]
 
 
 def test_a_stream_of_fewer_lines_than_epochs_has_fewer_epochs(trained):
