@@ -104,8 +104,8 @@ def write(
     """
     runs = list(runs)
     if this_run is not None:
-        # While the report is being written its own record is from an earlier try.
-        this_run = Run(this_run.folder.resolve(), this_run.work or this_run.records)
+        # While the report is being written its own record is from an earlier try, or says that it runs.
+        this_run = Run(this_run.folder.resolve(), this_run.work or this_run.records, "report" in this_run.records)
         runs = [this_run if run.folder.resolve() == this_run.folder else run for run in runs]
         runs += [] if this_run in runs else [this_run]
     methods = find_methods()

@@ -17,10 +17,15 @@ SCALED_OPTIONS = ("batch_size", "learning_rate", "seed")
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder and its records, stage -> record, in the order of the stages; at least one."""
+    """One run's folder and its records, stage -> record, in the order of the stages; at least one.
+
+    Attributes:
+        is_reported: whether it came as far as its report, whose record need not be among these.
+    """
 
     folder: pathlib.Path
     records: dict[str, RunRecord]
+    is_reported: bool = False
 
     @property
     def case(self) -> str:
@@ -47,7 +52,8 @@ class Run:
             if record.status != "done":
                 return f"{record.status} in {stage}"
         last = list(self.work)[-1] if self.work else "report"
-        return "done" if last == "evaluate" or "report" in self.records else f"done up to {last}"
+        is_reported = self.is_reported or "report" in self.records
+        return "done" if last == "evaluate" or is_reported else f"done up to {last}"
 
     @property
     def work(self) -> dict[str, RunRecord]:
@@ -77,7 +83,7 @@ class Run:
 
     @property
     def total_seconds(self) -> float | None:
-        """How long its stages took together, without the report; None unless it went through to its evaluation."""
+        """How long its stages took together, without the report; None unless it is done."""
         return sum_known(record.wall_seconds for record in self.work.values()) if self.status == "done" else None
 
     @property

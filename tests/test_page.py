@@ -1,3 +1,4 @@
+import csv
 import io
 import pathlib
 import re
@@ -11,6 +12,7 @@ import pytest
 import report_records
 
 from hvdedge import figures, page, runs
+from hvdedge.records import TABLE_STAGES
 from hvdedge.report_tables import Column, Plot, ReportTable
 from hvdedge.reports import learning_curves, loss_curves, stages
 
@@ -109,6 +111,22 @@ def test_a_table_without_rows_has_no_heading_and_a_section_without_any_says_why(
     text = " ".join("".join(read(write_one(results, "n1") / "index.html").text).split())
     assert "Speed-up of training" not in text
     assert "Compressed models No model was compressed." in text
+
+
+def test_the_page_of_a_run_without_training_says_what_show_says_of_it(tmp_path):
+    records = {stage: record for stage, record in report_records.digits("n1", 1).items() if stage in TABLE_STAGES}
+    folder = report_records.write(tmp_path, records)
+    record = records["profile"]
+    record.stage, record.status, record.wall_seconds = "report", "running", None
+    record.write(folder)
+    (this,) = runs.load(tmp_path)[0]
+    page.write([this], this, tmp_path / "page")
+    text = " ".join(Reader((tmp_path / "page" / "index.html").read_text()).text)
+    assert "done up to" not in text and "running" not in text
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "page" / "tables" / "comparison.csv").read_text())))
+    assert [(row["status"], float(row["total_seconds"])) for row in rows] == [("done", 4.75)]  # 1.5 + 2.25 + 1
+    page.show([this], file=(shown := io.StringIO()))
+    assert re.search(r"Status +done\n", shown.getvalue()) and re.search(r"All stages +4.75\ss\n", shown.getvalue())
 
 
 def test_the_page_over_all_runs_folds_each_run(results):

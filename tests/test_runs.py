@@ -86,6 +86,20 @@ def test_the_report_counts_neither_in_time_nor_in_status():
     assert written.total_seconds == 59.0
 
 
+@pytest.mark.parametrize("last", ["prepare", "profile", "extract"])
+def test_a_run_that_ends_before_training_is_done_once_it_is_reported(last):
+    """In its own page, where the record of its report is left out, as in the tables about it afterwards."""
+    part = report_records.digits("n1", 1)
+    ended = {stage: part[stage] for stage in [*part][: [*part].index(last) + 1]}
+    assert Run(pathlib.Path("x"), ended).status == f"done up to {last}"
+    reported = Run(pathlib.Path("x"), ended, is_reported=True)
+    assert reported.status == Run(pathlib.Path("x"), {**ended, "report": part["clean"]}).status == "done"
+    assert reported.total_seconds == sum(record.wall_seconds for record in ended.values())
+    ended[last].status = "failed"
+    assert reported.status == f"failed in {last}"
+    assert reported.total_seconds is None
+
+
 def test_what_one_rank_does_not_know_is_not_known_of_all():
     two = run("n2", 2)
     two.records["train"].ranks[1].energy_joules = None
