@@ -13,6 +13,7 @@ from hvdedge import methods
 from hvdedge.cleaning import duplicates, errors, missing
 from hvdedge.errors import InputError, RankError
 
+NEEDED = {"labels": {"label": "x"}}  # options without which a method cannot do anything
 JUDGED = [name for name in methods.names("cleaning") if "truth" in methods.find("cleaning", name, "clean").options]
 IN_A_TEST = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 
@@ -22,7 +23,7 @@ def test_every_cleaner_passes_a_table_without_rows_and_one_without_trouble(name,
     clean = methods.find("cleaning", name, "clean").load()
     for rows in (pa.array([], pa.int64()), pa.array([1, 5, 2, 3], pa.int64())):
         table = table_of(workspace, x=rows)
-        assert rows_of(clean(table, comm), "x") == rows.to_pylist()
+        assert rows_of(clean(table, comm, **NEEDED.get(name, {})), "x") == rows.to_pylist()
         assert changes(workspace) == []
 
 
@@ -80,7 +81,7 @@ def test_a_truth_that_cannot_be_used_is_one_line(name, content, comm, workspace,
     path = tmp_path / "truth.csv"
     if content is not None:
         path.write_bytes(content.encode("latin-1"))
-    options = {"id": "id"} if name == "duplicates" else {}
+    options = {"id": "id"} if name == "duplicates" else NEEDED.get(name, {})
     clean = methods.find("cleaning", name, "clean").load()
     if name == "duplicates" and content and content.startswith("who"):
         return  # two columns are all that duplicates ask for, whatever they are called
@@ -100,10 +101,11 @@ def test_a_random_table_is_cleaned_by_all_in_turn_without_a_trace_of_types(comm,
         "s": pa.array([draw.choice([1, 2, None]) for _ in range(50)], pa.int8()),
         "list": pa.array([draw.choice([[1], [2], None]) for _ in range(50)]),
         "n": pa.nulls(50),
+        "x": pa.array([draw.choice(["a", "b", None]) for _ in range(50)]),
     }
     table = table_of(workspace, **rows)
     schema = table.schema
     for name in methods.names("cleaning"):
-        table = methods.find("cleaning", name, "clean").load()(table, comm)
+        table = methods.find("cleaning", name, "clean").load()(table, comm, **NEEDED.get(name, {}))
     assert table.schema == schema
     assert 0 < table.num_rows <= 50
