@@ -84,7 +84,7 @@ def judge(
         "duplicates": _sets(
             _found_pairs(changes, ids), _pairs((row[key], row["cluster"]) for row in known["duplicates"])
         ),
-        "missing": _counts(len(done["filled"]), len(near), len(to_fill)),
+        "missing": truth.rates(len(near), len(done["filled"]), len(to_fill)),
     }
 
 
@@ -99,7 +99,8 @@ def _done(changes: list[dict], ids: Mapping[tuple[str, int], str]) -> dict[str, 
 
 def _files(found: list[dict], known: list[dict], fact: str) -> dict[str, float]:
     facts = {file["file"]: str(file[fact]).lower() for file in found}
-    return _counts(len(facts), sum(facts.get(file["file"]) == file[fact].lower() for file in known), len(known))
+    right = sum(facts.get(file["file"]) == file[fact].lower() for file in known)
+    return truth.rates(right, len(facts), len(known))
 
 
 def _quarantined(rows: list[dict], known: list[dict], key: str) -> set[str]:
@@ -138,8 +139,4 @@ def _is_near(value: str, true: str | None, column: Any) -> bool:
 
 def _sets(found: Iterable, true: Iterable) -> dict[str, float]:
     found, true = set(found), set(true)
-    return _counts(len(found), len(found & true), len(true))
-
-
-def _counts(found: int, right: int, true: int) -> dict[str, float]:
-    return {"found": found, "true": true, "right": right, **truth.rates(right, found, true)}
+    return truth.rates(len(found & true), len(found), len(true))

@@ -22,10 +22,11 @@ NUMBER = re.compile(r"[+-]?(?:\d[\d,']*)?\.?\d+(?:e[+-]?\d+)?|[+-]?\d[\d,']*\.?"
 
 
 def rates(right: int, found: int, true: int) -> dict[str, float]:
-    """Return precision, recall and f1 of `found` things of which `right` are among the `true` ones."""
+    """Return the counts, precision, recall and f1 of `found` things of which `right` are among the `true` ones."""
     precision = right / found if found else float(not true)
     recall = right / true if true else 1.0
-    return {"precision": precision, "recall": recall, "f1": 2 * right / (found + true) if found + true else 1.0}
+    f1 = 2 * right / (found + true) if found + true else 1.0
+    return {"right": right, "found": found, "true": true, "precision": precision, "recall": recall, "f1": f1}
 
 
 class Cells:
@@ -157,8 +158,8 @@ class Same:
         return one[:-1][inside], one[1:][inside], np.ones(int(inside.sum()), bool)
 
     def judge(self, first: np.ndarray, comm: MPI.Intracomm) -> dict[str, float | None]:
-        """Collective. Return precision, recall and f1 over all pairs of records that are in one cluster; None where the
-        truth names no such pair.
+        """Collective. Return the `rates` of all pairs of records that are in one cluster; None where the truth names no
+        such pair.
 
         Args:
             first: for each of this rank's rows the first row of its cluster.

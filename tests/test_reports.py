@@ -36,6 +36,7 @@ from hvdedge.reports import (
     training,
 )
 from hvdedge.runs import Run
+from hvdedge.truth import rates
 
 METHODS = page.find_methods()
 
@@ -453,6 +454,13 @@ def test_repairs_that_only_cleaning_judged_are_listed_too():
     unjudged = run("n1", 1)
     unjudged.records["evaluate"].metrics = {}
     assert repairs.tabulate([unjudged]).rows == [("duplicates", None, None, None, None, None, 1.0, 0.9851, 0.9925)]
+
+
+def test_what_a_cleaner_counted_by_a_truth_is_listed():
+    judged = run("n1", 1)
+    judged.records["evaluate"].metrics = {}
+    judged.records["clean"].metrics = {"missing": {"filled": {"a": 4}, **rates(2, 4, 3)}, "errors": {"changed": 1}}
+    assert repairs.tabulate([judged]).rows == [("missing", 3, 4, 2, 2, 1, 2 / 4, 2 / 3, 4 / 7)]
 
 
 def test_compressed_models_leave_open_what_does_not_apply():

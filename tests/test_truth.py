@@ -8,10 +8,13 @@ from hvdedge.errors import InputError
 from hvdedge.truth import Cells, CleanTable, rates, read
 
 
-def test_precision_and_recall_are_those_of_the_counts():
-    assert rates(2, 4, 3) == {"precision": 2 / 4, "recall": 2 / 3, "f1": 4 / 7}
-    assert rates(0, 0, 0) == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
-    assert rates(0, 0, 5) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+def test_precision_and_recall_are_those_of_the_counts_which_are_told_too():
+    counts = {"right": 2, "found": 4, "true": 3}
+    assert rates(**counts) == {**counts, "precision": 2 / 4, "recall": 2 / 3, "f1": 4 / 7}
+    nothing = {"right": 0, "found": 0, "true": 0}
+    assert rates(**nothing) == {**nothing, "precision": 1.0, "recall": 1.0, "f1": 1.0}
+    missed = {"right": 0, "found": 0, "true": 5}
+    assert rates(**missed) == {**missed, "precision": 0.0, "recall": 0.0, "f1": 0.0}
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])

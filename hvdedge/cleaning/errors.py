@@ -348,7 +348,7 @@ def _mended(table: Table, repairs: dict[str, list[_Repairs]], least: float, log:
 def _judged(
     before: Table, after: Table, known: Cells | CleanTable, told: set[str], first_row: int, comm: MPI.Intracomm
 ) -> dict[str, float]:
-    """Collective. Return precision, recall and f1 of the cells that differ between two tables of the same rows.
+    """Collective. Return the `rates` of the cells that differ between two tables of the same rows.
 
     Args:
         told: the columns that depend on others, in which an empty cell is to be found, too.

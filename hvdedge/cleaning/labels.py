@@ -194,7 +194,7 @@ def _list(
 def _judged(
     table: Table, label: str, is_noise: np.ndarray, known: Cells | CleanTable, comm: MPI.Intracomm
 ) -> dict[str, float]:
-    """Collective. Return precision, recall and f1 of the rows found."""
+    """Collective. Return the `rates` of the rows found."""
     tally = np.zeros(3, np.int64)  # right, found, true
     start, first = 0, int(counts(table.num_rows, comm)[: comm.rank].sum())
     for batch in table.batches() if label in table.columns else ():

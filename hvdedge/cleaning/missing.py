@@ -602,7 +602,7 @@ class _Judge:
             self._tally += (filled & right).sum(), filled.sum(), (known & (empty | wanted) & ~was_right).sum()
 
     def rates(self, comm: MPI.Intracomm) -> dict[str, float]:
-        """Collective. Return precision, recall and f1 of all ranks together."""
+        """Collective. Return the `rates` of all ranks together."""
         comm.Allreduce(MPI.IN_PLACE, self._tally, op=MPI.SUM)
         return rates(*self._tally.tolist())
 
