@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from mpi4py import MPI
 
+from hvdedge.columns import shown
 from hvdedge.errors import InputError, one_line
 from hvdedge.parallel import agree, allgather_rows, counts
 
@@ -38,7 +39,7 @@ class Cells:
         kinds: the kinds of trouble to look at.
         columns: the table's columns.
     Raises:
-        InputError: where the file cannot be read or has other columns.
+        InputError: where the file cannot be read or has other columns, or cells of other kinds only.
     """
 
     def __init__(self, path: str, kinds: Sequence[str], columns: Sequence[str]):
@@ -54,6 +55,12 @@ class Cells:
             raise InputError(
                 f"{path}: received records named by {self.id!r}, which the table lacks, allowed: "
                 f"{', '.join(columns)}; name the first column like one of these"
+            )
+        found = pc.unique(cells["kind"]).to_pylist()
+        if found and not set(found) & set(kinds):
+            raise InputError(
+                f"{path}: received the kinds {shown([kind or repr(kind) for kind in found])}, allowed: "
+                f"{', '.join(kinds)}; name the kind of each cell so, or leave the truth out"
             )
         cells = cells.filter(pc.is_in(cells["kind"], value_set=pa.array(kinds)))
         self._of = {

@@ -34,6 +34,8 @@ def test_the_truth_judges_and_changes_nothing(name, comm, workspace, tmp_path):
     clean = methods.find("cleaning", name, "clean").load()
     truth = tmp_path / ("duplicates.csv" if name == "duplicates" else "cells.csv")
     options = {"id": "scan"} if name == "duplicates" else {}
+    with open(tmp_path / "cells.csv", "a", encoding="utf-8") as file:
+        file.write("s00000,label,label_noise,3\n")
     found = []
     for judged in ({}, {"truth": str(truth)}):
         workspace.changes.clear()
@@ -91,6 +93,24 @@ def test_a_truth_that_cannot_be_used_is_one_line(name, content, comm, workspace,
     assert caught.value.is_input
     assert "\n" not in caught.value.cause
     assert "received" in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("errors", "out_of_range, dependency, spelling"),
+        ("labels", "label_noise"),
+        ("missing", "missing, out_of_range, ragged, text_number"),
+    ],
+)
+def test_a_truth_of_kinds_that_a_method_does_not_look_at_is_one_line(name, allowed, comm, workspace, tmp_path):
+    path = tmp_path / "truth.csv"
+    path.write_text("id,column,kind,value\n1,x,wrong,3\n2,x,gap,4\n")
+    clean = methods.find("cleaning", name, "clean").load()
+    with pytest.raises(RankError) as caught:
+        clean(table_of(workspace, id=["1", "2"], x=[1, 2]), comm, truth=str(path), **NEEDED.get(name, {}))
+    assert caught.value.is_input
+    assert f"{path}: received the kinds wrong, gap, allowed: {allowed}; name" in caught.value.cause
 
 
 def test_a_random_table_is_cleaned_by_all_in_turn_without_a_trace_of_types(comm, workspace):

@@ -39,6 +39,19 @@ def test_cells_are_found_by_record_and_column(tmp_path):
     assert isinstance(known, np.ndarray)
 
 
+def test_a_truth_without_a_cell_of_a_kind_that_is_looked_at_is_refused(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text("id,column,kind,value\n1,x,wrong,4\n2,x,,5\n3,x,wrong,6\n", encoding="utf-8")
+    with pytest.raises(InputError, match="received the kinds wrong, '', allowed: missing, ragged; name the kind"):
+        Cells(str(path), ["missing", "ragged"], ["id", "x"])
+    assert Cells(str(path), ["missing", "wrong"], ["id", "x"]).find(pa.array(["1", "2"]), "x")[0].tolist() == [
+        True,
+        False,
+    ]
+    path.write_text("id,column,kind,value\n", encoding="utf-8")  # nothing is wrong
+    assert Cells(str(path), ["missing"], ["id", "x"]).find(pa.array(["1"]), "x")[0].tolist() == [False]
+
+
 def test_a_truth_whose_records_the_table_cannot_name_is_refused(tmp_path):
     path = tmp_path / "cells.csv"
     path.write_text("scan,column,kind,value\n", encoding="utf-8")
