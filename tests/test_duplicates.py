@@ -363,8 +363,34 @@ def test_in_a_link_ids_may_be_alike_in_both_files(comm, workspace, tmp_path):
 
 def test_a_link_never_joins_records_of_one_file(comm, workspace):
     rows = pa.table({"name": ["anna berg", "anna berg", "otto"], "size": [1, 1, 50]})
-    table = duplicates.clean(with_files({"a.csv": rows}, workspace), comm, link=True, threshold=0.9)
-    assert table.num_rows == 3
+    other = pa.table({"name": ["karl schwarz"], "size": [4000]})
+    table = duplicates.clean(with_files({"a.csv": rows, "b.csv": other}, workspace), comm, link=True, threshold=0.9)
+    assert table.num_rows == 4
+
+
+def test_a_link_within_one_file_is_one_line(comm, workspace):
+    table = with_files({"a.csv": pa.table({"name": ["anna berg", "anna berg", "otto"]})}, workspace)
+    with pytest.raises(InputError, match="link: received true with rows of one file only, allowed: two or more files"):
+        duplicates.clean(table, comm, link=True)
+
+
+@pytest.mark.parametrize(
+    ("ids", "link", "told"),
+    [
+        ([1, 2, 3, 4, 5, 6], False, None),
+        ([1, 1, 1, 2, 3, 4], False, None),  # three of six, some of them true repetitions
+        ([1, 1, 2, 2, 3, 4], False, "'id' is empty in 0 of 6 rows, and 4 have it in common with others: a truth"),
+        ([1, 2, 3, 4, 5, None], False, "'id' is empty in 1 of 6 rows, and 0 have it in common with others: a truth"),
+        ([1, 2, 3, 1, 2, 3], True, None),
+    ],
+)
+def test_an_id_that_names_no_records_is_told(ids, link, told, comm, workspace):
+    rows = pa.table({"id": pa.array(ids, pa.int64()), "x": [1, 20, 300, 4000, 50000, 600000]})
+    table = with_files({"a.csv": rows[:3], "b.csv": rows[3:]}, workspace)
+    duplicates.clean(table, comm, id="id", link=link, threshold=0.99, columns=("x",))
+    actions = [event["action"] for event in workspace.events if event["what"] == "id_names_no_record"]
+    assert len(actions) == (told is not None)
+    assert not told or actions[0].startswith(told)
 
 
 def test_a_truth_of_another_table_is_one_line(comm, workspace, tmp_path):

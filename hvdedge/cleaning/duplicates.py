@@ -43,6 +43,7 @@ MARGIN = 0.02  # by which it has to be
 COMMON_WEIGHT = 0.5  # two records with less than this share of the weight in common are not alike
 SEND_PAIRS = 1 << 18
 MANY = 0.3  # of all rows: to merge more is told
+REPEATED = 0.5  # of all rows that share their id: it does not name records then
 KEY_PARTNERS = 0.5  # other records with the same value, in the mean, below which a column tells records apart
 
 
@@ -91,7 +92,14 @@ def clean(
     """
     names = _check(table, id, columns, keep, newest, link)
     records = fields.read(table, names, comm)
+    if link and not _sum(records.cells["file"] > 0, comm):
+        raise InputError(
+            "clean.duplicates.link: received true with rows of one file only, allowed: two or more files; read them "
+            "by prepare.source, or leave link out"
+        )
     ids = pa.chunked_array([to_text(b.column(0)) for b in table.select([id]).batches()], pa.string()) if id else None
+    if ids is not None:
+        _tell_no_names(table, id, ids.null_count, link, comm)
     true, labelled = None, None
     if truth:
         true = known_truth.Same(truth, "clean.duplicates.truth", ids, records.cells["file"], link, comm)
@@ -159,6 +167,23 @@ def _apart(keys: dict[str, np.ndarray], first: np.ndarray, comm: MPI.Intracomm) 
         if 2 * left > every:
             found.append(f"took {left} of {every} pairs with the same {name!r} for different records")
     return found
+
+
+def _tell_no_names(table: Table, id: str, empty: int, link: bool, comm: MPI.Intracomm) -> None:
+    """Collective. Add an event where the column `id` has empty cells, or most rows of a table share theirs.
+
+    Args:
+        empty: its empty cells among this rank's rows.
+        link: whether each file names its own records.
+    """
+    shared = frequencies(row_keys(table, [id, *["_file"] * link]), comm)[0] > 1
+    found = np.array([table.num_rows, empty, shared.sum()], np.int64)
+    comm.Allreduce(MPI.IN_PLACE, found, op=MPI.SUM)
+    rows, empty, repeated = found.tolist()
+    if empty or repeated > REPEATED * rows:
+        told = f"{id!r} is empty in {empty} of {rows} rows, and {repeated} have it in common with others"
+        remedy = "a truth or labels by it cannot tell these; give a column that names each record, or none"
+        table.workspace.events.append({"what": "id_names_no_record", "action": f"{told}: {remedy}"})
 
 
 def _tell(metrics: dict, threshold: float | None, open_keys: list[str], table: Table, comm: MPI.Intracomm) -> None:

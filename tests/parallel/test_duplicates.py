@@ -16,6 +16,7 @@ FIND = """
     import digit_rows
     import persons
     from hvdedge.cleaning import duplicates
+    from hvdedge.errors import InputError
     from hvdedge.parallel import MeteredComm, block
     from hvdedge.tables import Table, gather_table
     from hvdedge.workspace import CHANGES, Workspace
@@ -41,6 +42,7 @@ FIND = """
             "log": hashlib.sha256("".join(sorted(map(str, log.to_pylist()))).encode()).hexdigest(),
             "pairs_by_rank": metrics.pop("pairs_by_rank"),
             "metrics": metrics,
+            "events": workspace.events,
         }
 
     def people(count, seed):
@@ -79,7 +81,13 @@ SAME = """
         find(rows.slice(0, 300), 100_000, id="rid", threshold=0.8, keep="frequent"),
         find(images, id="scan", truth=str(truth / "duplicates.csv")),
         find(offers, link=True),
+        find(rows.slice(0, 60), id="state"),
     ]
+    try:
+        find(rows.filter(pc.equal(rows["_file"], "part1")), link=True)
+    except InputError as error:  # on every rank, or the next collective hangs
+        comm.Barrier()
+        found[-1]["refused"] = str(error)
     for each in found:
         del each["pairs_by_rank"]
     if comm.rank == 0:
@@ -90,13 +98,15 @@ SAME = """
 def test_persons_images_and_texts_are_matched_alike_on_any_number_of_ranks(mpirun, tmp_path):
     digit_rows.make(tmp_path, originals=400, copies=40)
     first, *others = [json.loads(mpirun(ranks, FIND + SAME, tmp_path)) for ranks in (1, 2, 3, 4)]
-    persons, narrowed, two, none, by_threshold, images, offers = (found["metrics"] for found in first)
+    persons, narrowed, two, none, by_threshold, images, offers, _ = (found["metrics"] for found in first)
     assert persons["f1"] > 0.94
     assert narrowed["candidates"] <= 4000
     assert (two["rows_merged"], none["rows_merged"]) == (0, 0)
     assert by_threshold["rows_merged"] > 20
     assert images["f1"] > 0.98
     assert (offers["one_to_one"], offers["rows_merged"] > 150) == (1, True)
+    assert [event["what"] for event in first[-1]["events"]][0] == "id_names_no_record"
+    assert "link: received true with rows of one file only" in first[-1]["refused"]
     assert others == [first] * 3
 
 
