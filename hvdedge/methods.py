@@ -35,6 +35,7 @@ _TYPES = {
         name: getattr(options, name)
         for name in (
             "Count",
+            "Several",
             "Natural",
             "Positive",
             "NonNegative",

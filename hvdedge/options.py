@@ -12,6 +12,9 @@ from msgspec import Meta
 Count = Annotated[int, Meta(ge=1)]
 """A whole number of things, at least one."""
 
+Several = Annotated[int, Meta(ge=2)]
+"""A whole number of things, at least two."""
+
 Natural = Annotated[int, Meta(ge=0)]
 """A whole number that may be zero."""
 

@@ -164,6 +164,7 @@ WRONG = [
     ("train.model=3", "train.model", "allowed: a text in quotes"),
     ("train=3", "train", "section"),
     ("clean.mising.method=mean", "clean.mising", "did you mean 'missing'"),
+    ("clean.labels.folds=1", "clean.labels.folds", "received 1, allowed: a whole number from 2;"),
     ("clean.missing=3", "clean.missing", "section"),
     ("clean.missing.methods=mean", "clean.missing.methods", "did you mean 'method'"),
     ("compress.prune.sparsity=1", "compress.prune.sparsity", "below 1"),

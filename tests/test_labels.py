@@ -175,7 +175,7 @@ def test_numbers_are_brought_to_one_scale(comm, workspace):
 def test_with_one_class_or_no_other_column_nothing_is_looked_at_and_told(comm, workspace):
     for rows, why in (
         ({"a": [1, 2], "label": ["x", "x"]}, "'label' has 0 classes of at least 25 rows, and two are needed"),
-        ({"a": [*range(60)], "label": ["x"] * 60}, "'label' has 1 classes of at least 25 rows, and two are needed"),
+        ({"a": [*range(60)], "label": ["x"] * 60}, "'label' has 1 class of at least 25 rows, and two are needed"),
         ({"label": [1, 2] * 50}, "there is no column to tell the class by"),
     ):
         assert labels.clean(table_of(workspace, **rows), comm).num_rows == len(next(iter(rows.values())))
@@ -198,7 +198,6 @@ def test_the_label_is_what_extract_learns_where_no_column_is_called_so(comm, wor
         ({"label": "labl"}, "clean.labels.label: received 'labl', allowed: a, label; did you mean 'label'"),
         ({"label": "a"}, "clean.labels.label: received 'a', which has more than 100 different values"),
         ({"columns": ("z*",)}, r"clean.errors.columns|clean.labels.columns: received 'z\*', which matches no column"),
-        ({"folds": 1}, "clean.labels.folds: received 1, allowed: 2 or more"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, line, comm, workspace):

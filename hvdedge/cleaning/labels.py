@@ -23,7 +23,7 @@ from hvdedge.columns import kind, matching, to_text, value_counts
 from hvdedge.errors import InputError
 from hvdedge.kernel_ridge import CrossFit, Numbers
 from hvdedge.methods import unknown
-from hvdedge.options import ColumnName, Count, Natural, Path
+from hvdedge.options import ColumnName, Count, Natural, Path, Several
 from hvdedge.parallel import agree, counts
 from hvdedge.tables import Table
 from hvdedge.truth import Cells, CleanTable, rates, read_cells
@@ -41,7 +41,7 @@ def clean(
     label: ColumnName = "label",
     columns: tuple[ColumnName, ...] = (),
     remove: bool = False,
-    folds: Count = 5,
+    folds: Several = 5,
     features: Count = 512,
     truth: Path = "",
     seed: Natural = 0,
@@ -66,8 +66,6 @@ def clean(
         InputError: where a column is not there, the label has too many classes, or the truth cannot be used. With fewer
             than two classes of enough rows nothing is looked at, which an event tells.
     """
-    if folds < 2:
-        raise InputError(f"clean.labels.folds: received {folds}, allowed: 2 or more; raise it")
     if label == "label" and label not in table.columns:
         label = next((name for name, option in table.workspace.learned.items() if option == "extract.label"), label)
     if label not in table.columns:
@@ -81,7 +79,8 @@ def clean(
     is_noise = np.zeros(table.num_rows, bool)
     found: dict[str, Any] = {"noisy": None, "rows_removed": 0}
     if len(classes) < 2 or not names:
-        what = f"{label!r} has {len(classes)} classes of at least {LEAST_ROWS * folds} rows, and two are needed"
+        many = f"{len(classes)} class{'es' * (len(classes) != 1)}"
+        what = f"{label!r} has {many} of at least {LEAST_ROWS * folds} rows, and two are needed"
         action = f"clean.labels looked at nothing: {what if names else 'there is no column to tell the class by'}"
         table.workspace.events.append({"what": "not_run", "action": action})
     else:
