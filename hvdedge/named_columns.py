@@ -3,6 +3,7 @@
 import difflib
 import fnmatch
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,27 +12,30 @@ import msgspec
 from hvdedge import records
 from hvdedge.config import SETTINGS, Empty, Pipeline, Section
 from hvdedge.errors import InputError
-from hvdedge.options import ColumnName
+from hvdedge.options import ColumnName, ColumnRule
 
 SHOWN = 20  # columns in a message
 
 
 def check_columns(pipeline: Pipeline, stages: Sequence[str], folder: pathlib.Path) -> None:
-    """Hold that each option of `stages` that is a ColumnName names one of those in the run's record of prepare.
+    """Hold that each option that is a ColumnName, or a rule of some, names those in the run's record of prepare.
 
-    Names that begin with _ are those of columns that the stages add. The default of a chosen method, such as an
-    extractor, is held, too; those of other methods may name what is not there.
+    Names that begin with _ are those of columns that the stages add. What the pipeline says is held of all its stages,
+    as what is wrong of a later one would be found when all before it is done. In `stages`, those that run, the default
+    of a chosen method, such as an extractor, is held, too; those of other methods may name what is not there.
 
     Raises:
         InputError: where a name or pattern stands for no column.
     """
     path = folder / "prepare.json"
     columns = list(records.read(path).metrics.get("columns", ())) if path.exists() else []
-    for stage in stages if columns else ():  # else the stage that lacks its table tells
+    for stage in records.STAGES[1:] if columns else ():  # else the stage that lacks its table tells
         for where, name, is_given in _named(stage, pipeline.sections[stage]):
             if name in columns or name.startswith("_") or fnmatch.filter(columns, name):
                 continue
-            near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
+            if not is_given and stage not in stages:
+                continue
+            near = difflib.get_close_matches(name, columns, n=1)
             few = [*columns[: SHOWN - 1], "..."] if len(columns) > SHOWN else columns
             raise InputError(
                 f"{pipeline.path}: {where}: received {repr(name) if is_given else f'nothing and took {name!r}'}, which "
@@ -58,5 +62,13 @@ def _named(stage: str, section: Section) -> Iterator[tuple[str, str, bool]]:
             if chosen.options[name] != option.default
         ]
     for where, wanted, value, default in held:
-        names = (value,) if wanted == ColumnName else value if wanted == tuple[ColumnName, ...] else ()
-        yield from ((where, name, value != default) for name in names if name)
+        yield from ((where, name, value != default) for name in _names(wanted, value) if name)
+
+
+def _names(wanted: Any, value: Any) -> Sequence[str]:
+    """Return the columns that an option of the type `wanted` names."""
+    if wanted == ColumnName:
+        return (value,)
+    if wanted == tuple[ColumnRule, ...]:
+        return [name.strip() for rule in value for name in re.split("->|,", rule)]
+    return value if wanted == tuple[ColumnName, ...] else ()

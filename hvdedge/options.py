@@ -47,6 +47,9 @@ In a `tuple[Path, ...]`, a pattern stands for all files that it matches."""
 ColumnName = Annotated[str, Meta(description="a column's name in quotes")]
 """A column of the table, or in most a pattern (p*); held against what prepare read before the stages after it begin."""
 
+ColumnRule = Annotated[str, Meta(description="columns -> columns in quotes")]
+"""A rule between columns, such as "State, Measure -> Average"; their names are held like those of a ColumnName."""
+
 
 def spelled(wanted: Any) -> str:
     """Return in words what an option of this type may be: `"auto", true, false`, `a whole number from 0`."""

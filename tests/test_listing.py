@@ -11,6 +11,7 @@ def test_the_options_of_methods_are_listed_in_words(capsys):
     for line in (
         "      epochs = 10: a whole number from 1\n",
         "      folds = 5: a whole number from 2\n",
+        "      dependencies = []: a list in brackets, each columns -> columns in quotes\n",
         '      header = "auto": "auto", true, false\n',
         "      threshold (not set): a number from 0 to 1\n",
         "      columns = []: a list in brackets, each a column's name in quotes\n",

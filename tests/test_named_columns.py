@@ -27,7 +27,7 @@ drop = ["cl*"]
 [train]
 model = "dense"
 """
-COLUMNS = ["order", "client", "price", "price_2", "[EUR]", "paid"]
+COLUMNS = ["order", "client", "price", "price_2", "[EUR]", "paid", "row"]
 WRONG = [
     ("clean.duplicates.id=oder", "clean.duplicates.id: received 'oder', which matches no column", "mean 'order'?"),
     (
@@ -42,6 +42,12 @@ WRONG = [
     ),
     ("extract.by=clients", "extract.by: received 'clients', which", "did you mean 'client'?"),
     ('extract.keep="prices"', "extract.keep: received 'prices'", "did you mean 'price'?"),
+    ("extract.label=town", "extract.label: received 'town', which", "; name one by extract.label"),  # of row: poor
+    (
+        'clean.errors.dependencies=["order, client -> paid", "order -> prise"]',
+        "clean.errors.dependencies: received 'prise', which",
+        "did you mean 'price'?",
+    ),
     ("extract.label=Paid", "extract.label: received 'Paid'", "did you mean 'paid'?"),
 ]
 
@@ -81,8 +87,22 @@ def test_without_a_table_the_stage_tells(check, tmp_path):
     check_columns(config.read_pipeline(tmp_path / "some.toml", ["extract.by=clients"]), ["extract"], tmp_path)
 
 
-def test_only_the_stages_that_run_are_held(check):
-    check("extract.by=clients", stages=("clean", "profile"))
+@pytest.mark.parametrize("stages", [("clean",), ("train",)])
+def test_what_the_pipeline_names_is_held_of_stages_that_do_not_run_too(check, stages):
+    for change in ("extract.by=clients", "clean.duplicates.id=oder", 'clean.errors.dependencies="a -> b"'):
+        with pytest.raises(InputError, match=change.partition("=")[0]):
+            check(change, stages=stages)
+
+
+def test_a_default_is_held_of_the_stages_that_run_only(check):
+    text = PIPELINE.replace('label = "paid"\nsplit', "split")
+    check(text=text, stages=("clean", "profile"))
+    with pytest.raises(InputError, match="extract.label: received nothing"):
+        check(text=text, stages=("extract",))
+
+
+def test_rules_between_columns_pass_with_any_blanks(check):
+    check('clean.errors.dependencies=["order->price,paid", " client ,order  ->  [EUR]"]')
 
 
 def test_the_default_of_a_chosen_method_is_held_and_said_to_be_none_of_the_users(check):

@@ -28,7 +28,7 @@ from hvdedge.columns import NUMBERS, TEXTS, arrays, kind, matching, of_kind, pla
 from hvdedge.dependencies import Codes, Dependency, find, parse, read_constraints
 from hvdedge.errors import InputError
 from hvdedge.isolation import Forest
-from hvdedge.options import ColumnName, Count, Fraction, Natural, Path, Positive, Share
+from hvdedge.options import ColumnName, ColumnRule, Count, Fraction, Natural, Path, Positive, Share
 from hvdedge.parallel import agree, counts
 from hvdedge.spelling import misspellings
 from hvdedge.tables import Table
@@ -54,7 +54,7 @@ def clean(
     z: Positive = 6.0,
     trees: Count = 100,
     score: Share = 0.7,
-    dependencies: tuple[str, ...] = (),
+    dependencies: tuple[ColumnRule, ...] = (),
     constraints: Path = "",
     discover: bool = True,
     tolerance: Fraction = 0.1,
