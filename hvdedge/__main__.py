@@ -86,7 +86,7 @@ def run(
     dry_run: bool,
 ) -> None:
     """Run a PIPELINE.toml, from the first stage that is not done."""
-    from hvdedge import clusters, config, launch
+    from hvdedge import clusters, config, consistency, launch
 
     if name is not None and not config.NAME.fullmatch(name) or name == "latest":
         raise InputError(
@@ -109,10 +109,9 @@ def run(
     folder = results / checked.case / name
     if first and not dry_run:
         _check_begun(checked, first, folder)
-    jobs = {
-        stage: launch.Job(stage, pipeline.absolute(), folder, machines, ranks, changes)
-        for stage in launch.between(checked, first, last)
-    }
+    starting = launch.between(checked, first, last)
+    consistency.check_ranks(pipeline, {stage: checked.sections[stage] for stage in starting}, ranks)
+    jobs = {stage: launch.Job(stage, pipeline.absolute(), folder, machines, ranks, changes) for stage in starting}
     if submit:
         words = [str(pipeline.absolute()), "--results", str(results), "--run", name, "--to", last]
         words += [*(["--from", first] if first else []), *(word for change in changes for word in ("--set", change))]

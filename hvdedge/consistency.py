@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hvdedge import methods
 from hvdedge.errors import InputError
-from hvdedge.options import Path
+from hvdedge.options import Path, SomeRanks
 
 if TYPE_CHECKING:
     from hvdedge.config import Section
@@ -96,3 +96,19 @@ def check_tables(path: pathlib.Path, sections: Mapping[str, "Section"], sources:
 
 def _examples(kind: str, name: str) -> tuple[str, ...]:
     return methods.find(kind, name, "").examples
+
+
+def check_ranks(path: pathlib.Path, sections: Mapping[str, "Section"], ranks: int) -> None:
+    """Hold that no method takes so many ranks for itself that none is left for the rest.
+
+    Raises:
+        InputError: where one does.
+    """
+    for stage, section in sections.items():
+        for chosen in (*section.choices.values(), *section.methods):
+            for name, option in chosen.method.options.items():
+                if option.type == SomeRanks and chosen.options[name] >= ranks:
+                    raise InputError(
+                        f"{path}: {stage}.{name}: received {chosen.options[name]} on {ranks} ranks, allowed: fewer "
+                        "than there are ranks, as the others do the work; set it lower or give more --ranks"
+                    )

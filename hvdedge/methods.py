@@ -36,6 +36,7 @@ _TYPES = {
         for name in (
             "Count",
             "Several",
+            "SomeRanks",
             "Natural",
             "Positive",
             "NonNegative",

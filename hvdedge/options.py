@@ -15,6 +15,9 @@ Count = Annotated[int, Meta(ge=1)]
 Several = Annotated[int, Meta(ge=2)]
 """A whole number of things, at least two."""
 
+SomeRanks = Annotated[int, Meta(ge=1, description="a whole number from 1, fewer than there are ranks")]
+"""How many of the ranks do something else than the others; held against their number before anything runs."""
+
 Natural = Annotated[int, Meta(ge=0)]
 """A whole number that may be zero."""
 

@@ -27,7 +27,7 @@ from mpi4py import MPI
 from hvdedge import learning_rate
 from hvdedge import local_steps as local
 from hvdedge.errors import InputError
-from hvdedge.options import Count, Natural, NonNegative, Scaling
+from hvdedge.options import Natural, NonNegative, Scaling, SomeRanks
 from hvdedge.parallel import MeteredComm, allgather_rows, block
 from hvdedge.training import History, TrainingTask
 
@@ -36,7 +36,7 @@ def train(
     task: TrainingTask,
     comm: MeteredComm,
     *,
-    servers: Count = 1,
+    servers: SomeRanks = 1,
     mode: Literal["sync", "async", "ssp"] = "sync",
     staleness: Natural = 2,
     scaling: Scaling = "linear",

@@ -30,6 +30,7 @@ def one_line(done, *mentions):
         (["jobs/digits.toml", "--from", "train", "--to", "clean"], "--from"),
         (["jobs/digits.toml", "--from", "train"], "in which no stage before it was run"),
         (["jobs/digits.toml", "--cluster", "server"], "--submit"),
+        (["jobs/digits.toml", "--ranks", "1", "--set", "train.strategy=parameter_server"], "train.servers: received 1"),
     ],
 )
 def test_a_wrong_word_of_the_command_is_named(hvdedge, tmp_path, words, mention):
