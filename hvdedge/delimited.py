@@ -251,15 +251,23 @@ def _swallows(
 def _read_leniently(lines: list[str], place: int, dialect: Dialect, width: int) -> tuple[list[str], int]:
     """Return the cells of the record that begins at line `place`, and how many lines it takes."""
     text = lines[place]
-    alone, is_open = cells_of(text.rstrip(LINE_ENDS), dialect)
-    if not is_open or (width and len(alone) == width):
+    alone: list[str] = []
+    opened = _add_cells(alone, text.rstrip(LINE_ENDS), 0, dialect)
+    if opened is None or (width and len(alone) == width):
         return alone, 1
+    cells = [*alone]
+    closer, _ = _closers(dialect.quote, dialect.mark)
     for used in range(2, MOST_LINES_ASTRAY + 1):
         if place + used > len(lines):
             break
-        text += lines[place + used - 1]
-        cells, is_open = cells_of(text.rstrip(LINE_ENDS), dialect)
-        if not is_open:
+        line = lines[place + used - 1]
+        text += line
+        if not closer.search(line.rstrip(LINE_ENDS)):
+            continue  # what was open stays open
+        known, at = opened
+        del cells[known:]
+        opened = _add_cells(cells, text.rstrip(LINE_ENDS), at, dialect)
+        if opened is None:
             if (len(cells) == width) if width else (len(cells) >= len(alone)):
                 return cells, used
             break
@@ -281,41 +289,63 @@ def cells_of(
         closing: places of runs of quotes that close their cell, although doubled.
         quoted: gets the numbers of the cells that are quoted.
     """
-    mark, quote = dialect.mark, dialect.quote
     cells: list[str] = []
-    place, is_open = 0, False
+    opened = _add_cells(cells, text, 0, dialect, literal, closing, quoted)
+    return cells, opened is not None
+
+
+def _add_cells(
+    cells: list[str],
+    text: str,
+    place: int,
+    dialect: Dialect,
+    literal: tuple[int, ...] = (),
+    closing: tuple[int, ...] = (),
+    quoted: set[int] | None = None,
+) -> tuple[int, int] | None:
+    """Add the cells of `text` from `place` on, where one begins; see `cells_of`.
+
+    Returns:
+        How many cells stand before the first one whose quote stayed open, and its place; None where none did.
+    """
+    mark, quote = dialect.mark, dialect.quote
+    opened = None
     while True:
         if dialect.skips_blanks:
             while text[place : place + 1] == " ":
                 place += 1
         if quote and text.startswith(quote, place) and place not in literal:
-            cell, end = _quoted(text, place, dialect, closing)
+            cell, end = _quoted(text, place, dialect, closing, opened is not None)
             if end >= 0:
                 if quoted is not None:
                     quoted.add(len(cells))
                 cells.append(cell)
                 if end >= len(text):
-                    return cells, is_open
+                    return opened
                 place = end + 1
                 continue
-            is_open = True
+            opened = opened or (len(cells), place)
         end = text.find(mark, place)
         if end < 0:
             cells.append(text[place:])
-            return cells, is_open
+            return opened
         cells.append(text[place:end])
         place = end + 1
 
 
-def _quoted(text: str, start: int, dialect: Dialect, closing: tuple[int, ...]) -> tuple[str, int]:
-    """Return the cell whose quote opens at `start`, and the place of the delimiter behind it; -1 if it never closes."""
+def _quoted(text: str, start: int, dialect: Dialect, closing: tuple[int, ...], is_open: bool) -> tuple[str, int]:
+    """Return the cell whose quote opens at `start`, and the place of the delimiter behind it; -1 if it never closes.
+
+    Where a quote before this one `is_open`, nothing from there on closes a cell, but for quotes right
+    behind the one that opens it: to look again behind each would take the square of the text's length.
+    """
     quote = dialect.quote
     if dialect.escape not in ("", quote):
-        return _escaped(text, start + 1, dialect)
+        return ("", -1) if is_open else _escaped(text, start + 1, dialect)
     at_once, later = _closers(quote, dialect.mark)
-    found = at_once.match(text, start + 1) or later.search(text, start + 1)
+    found = at_once.match(text, start + 1) or (None if is_open else later.search(text, start + 1))
     while found and not (len(found[1]) % 2 or found.start() in closing):
-        found = later.search(text, found.end(1))
+        found = None if is_open else later.search(text, found.end(1))
     if not found:
         return "", -1
     inside = text[start + 1 : found.start()]

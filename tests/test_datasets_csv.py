@@ -273,6 +273,8 @@ def test_rows_and_lines_are_as_python_reads_them(comm, workspace, files, cells, 
         (bytes(range(256)) * 20, "binary data"),
         ('[\n {\n  "id": 1\n },\n {\n  "id": 2\n }\n]\n', 'JSON; set prepare.reader = "json_lines"'),
         ('{"id": 1, "a": 2}\n{"id": 2, "a": 3}\n', 'JSON; set prepare.reader = "json_lines"'),
+        ('{"id": 1, "a": 2}\n{"id": 2, "a": 3}\n{"id": 3, "a', 'JSON; set prepare.reader = "json_lines"'),
+        ('[[1, "Bern", null], [2, "Genf", 3.5]]', "JSON that is a list of lists, not of objects"),
         ("<!DOCTYPE html><html><body>404</body></html>\n", "a web page"),
         (
             "This is a letter and no table.\nIt goes on for some lines, as letters do\nGood bye\n",
@@ -285,6 +287,20 @@ def test_what_holds_no_table_is_one_clear_line(comm, workspace, files, content, 
     with pytest.raises(InputError, match=received) as error:
         read(source, comm)
     assert str(error.value).startswith(f"{source.paths[0]}: received {received}") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ['{"id": 1}\n' * 3, "[" + "[1, 2]," * 50_000 + "[1, 2]]", "<html>\n<p>a,b</p>\n"])
+def test_what_the_first_signs_tell_needs_no_search(comm, workspace, files, content, monkeypatch):
+    monkeypatch.setattr(csv_.dialect_, "repair", lambda samples: pytest.fail("a dialect was searched"))
+    with pytest.raises(InputError, match="received (JSON|a web page)"):
+        read(files(workspace, content), comm)
+
+
+def test_cells_that_look_like_json_are_cells(comm, workspace, files):
+    content = "".join(f'{{"a": {n}}}|[[{n}]]|x{n}\n' for n in range(6))
+    assert rows(read(files(workspace, content), comm))[1] == ('{"a": 1}', "[[1]]", "x1")
+    content = "".join(f'{n},[["a"]]\n' for n in range(6))
+    assert rows(read(files(workspace, content), comm))[1] == (1, '[["a"]]')
 
 
 def test_of_several_files_a_bad_one_is_told_and_left_out(comm, workspace, files):

@@ -184,6 +184,32 @@ def test_quotes_in_text_are_characters():
     assert cells_of("1,'8\\'9\" long','won't'", Dialect(",", "'", '"'))[0][2] == "won't"
 
 
+@given(st.text('"",;  a\n\\', max_size=60), st.sampled_from(["", '"', "\\"]), st.sampled_from([0, 2, 3]))
+def test_a_record_with_a_quote_astray_takes_the_lines_that_close_it(text, escape, width):
+    found_dialect = Dialect(",", '"', escape)
+    found = read_records(text, found_dialect, width)
+    for place in found.astray:
+        first, used = found.first_lines[place], found.first_lines[place + 1] - found.first_lines[place]
+        alone, is_open = cells_of(found.lines[first].rstrip("\r\n"), found_dialect)
+        ways = [
+            cells_of("".join(found.lines[first:end]).rstrip("\r\n"), found_dialect)
+            for end in range(first + 2, first + 21)
+        ]
+        ways = ways[: len(found.lines) - first - 1]
+        closed = next(((n, cells) for n, (cells, open_) in enumerate(ways, 2) if not open_), None)
+        expected = (1, alone)
+        if is_open and (not width or len(alone) != width) and closed:
+            fits = len(closed[1]) == width if width else len(closed[1]) >= len(alone)
+            expected = closed if fits else expected
+        assert (used, found.rows[place]) == expected
+
+
+def test_quotes_that_nothing_closes_are_characters_however_many():
+    text = ',"a' * 200_000  # behind each the whole text was searched
+    assert cells_of(text[1:], COMMA) == (['"a'] * 200_000, True)
+    assert cells_of(text[1:], Dialect(",", '"', "\\")) == (['"a'] * 200_000, True)
+
+
 def test_a_quote_that_never_closes_costs_no_row():
     lines = [f"{n},{chr(34) if n in (5, 8) else ''}name{n},{n}" for n in range(20)]
     found = read_records("\n".join(lines), COMMA, 3)

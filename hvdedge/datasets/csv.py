@@ -50,7 +50,8 @@ MOST_CELL_BYTES = 1 << 23
 WEAK_DELIMITERS = " :=*~&."  # that stand in prose, too
 PROSE_WORDS = 4
 LEAST_REGULAR = 0.6  # of the rows as wide as the table, where only a weak delimiter parts them
-JSON = re.compile(r'[\s\ufeff]*(\{\s*["}]|\[\s*\{)')
+JSON = re.compile(r'[\s\ufeff]*(?:(?P<object>\{\s*["}]|\[\s*\{)|\[\s*\[\s*(?:[-\d"\[\]]|true|false|null))')
+JSON_ENDS = ("}", "]", "{", "[", ",")  # of a line
 USUAL = Dialect(",", '"', '"')
 ARROW_MARK = "\x1f"  # for a delimiter that Arrow cannot take
 
@@ -265,6 +266,8 @@ def _plan_file(
         size *= 2
         head, data = _text(file, 0, size, file.size <= size)
     complete = file.size <= size
+    told = header != "auto" or bool(names)
+    _check_start(file, head, complete, told)  # the search for a dialect takes long where quotes close nothing
     dialect = dialect_.repair([head, *samples])
     if widths:
         dialect = Dialect("", "", "", cuts=_cuts(file, widths))
@@ -274,7 +277,7 @@ def _plan_file(
         records = read_records(head, dialect, layout.width + layout.surplus, complete, layout.columns)
         layout = layout_.repair(records.rows, header=header, complete=complete, dialect=dialect)
     rows = records.rows
-    _check_table(file, head, rows, dialect, layout, header != "auto" or bool(names))
+    _check_table(file, head, rows, dialect, layout, told)
     if names and len(names) != layout.width:
         raise InputError(
             f"{file.path}: prepare.names: received {len(names)} names, the file has {layout.width} columns; "
@@ -295,9 +298,9 @@ def _plan_file(
             place = last.first_lines[len(last.rows) - count]
             stop = at + int(line_ends(text.encode(), True)[place - 1]) + 1 if place else at
             aside += _aside(last, range(len(last.rows) - count, len(last.rows)), line, None, "footer")
-    told = list(names) or (None if layout.names is None else list(layout.names))
+    called = list(names) or (None if layout.names is None else list(layout.names))
     seen = bool(dialect.quote) and dialect.quote in "".join(records.lines[:first])
-    return _Plan(dialect, layout, int(ends[first]), stop, first + 1, seen, told, aside)
+    return _Plan(dialect, layout, int(ends[first]), stop, first + 1, seen, called, aside)
 
 
 def _aside(
@@ -317,6 +320,33 @@ def _cuts(file: TextFile, widths: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(np.cumsum(widths)[:-1].tolist())
 
 
+def _check_start(file: TextFile, head: str, complete: bool, told: bool) -> None:
+    """Raise where a file's beginning is of another format, unless the user has `told` how its table begins."""
+    what = None
+    first, _, rest = head.strip().partition("\n")
+    found = JSON.match(head)
+    if head.lstrip()[:14].lower().startswith(("<!doctype html", "<html", "<?xml", "<head")):
+        what = "a web page"
+    elif found and not told:
+        is_cut = not rest and not complete
+        if is_cut or first.rstrip().endswith(JSON_ENDS) or rest.endswith(JSON_ENDS):
+            is_known = found["object"] is not None
+            what = (
+                'JSON; set prepare.reader = "json_lines"'
+                if is_known
+                else "JSON that is a list of lists, not of objects"
+            )
+    if what is not None:
+        raise _no_table(file, what)
+
+
+def _no_table(file: TextFile, what: str) -> InputError:
+    return InputError(
+        f"{file.path}: received {what}, expected rows of delimited cells; remove the file, or set "
+        "prepare.header to true or false to have it read all the same"
+    )
+
+
 def _check_table(
     file: TextFile, sample: str, rows: list[list[str]], dialect: Dialect, layout: Layout, told: bool
 ) -> None:
@@ -328,20 +358,12 @@ def _check_table(
     is_weak = dialect.delimiter in WEAK_DELIMITERS and not (dialect.quote and dialect.quote in sample)
     is_prose = words and words[len(words) // 2] >= PROSE_WORDS
     is_loose = bool(dialect.delimiter) and is_weak and regular < LEAST_REGULAR * len(filled)
-    start = sample.lstrip()[:14].lower()
-    if start.startswith(("<!doctype html", "<html", "<?xml", "<head")):
-        what = "a web page"
-    elif JSON.match(sample) and sample.rstrip().endswith(("}", "]", "{", "[", ",")) and not told:
-        what = 'JSON; set prepare.reader = "json_lines"'
-    elif not filled or (is_loose and not told):
+    if not filled or (is_loose and not told):
         what = "text without a table"
     elif layout.width == 1 and is_prose and not told:
         what = "prose, or one column of it"
     if what is not None:
-        raise InputError(
-            f"{file.path}: received {what}, expected rows of delimited cells; remove the file, or set "
-            "prepare.header to true or false to have it read all the same"
-        )
+        raise _no_table(file, what)
 
 
 def _settle(readers: list["_PieceReader"], comm: MPI.Intracomm) -> None:
