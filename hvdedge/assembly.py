@@ -342,7 +342,7 @@ def _plan(
             plan.variants = variants_.repair(_tidy(seen[place].levels or {}, absent))
         if agreed.name in ("category", "text"):
             sampled = sum(found.counts["sampled"] for found in by_column[place])
-            plan.pattern = patterns_.choose(seen[place].masks, sampled)
+            plan.pattern = patterns_.choose(_tidy(seen[place].masks or {}, {}), sampled)
         plans.append(plan)
     return plans
 

@@ -320,5 +320,6 @@ def _in_form(text: pa.Array, plan: Plan, form: FileFormat) -> tuple[pa.Array, np
         written = patterns.repair(found, plan.pattern)
         if written is not found:
             rules[np.asarray(pc.fill_null(pc.not_equal(written, found), False))] = PATTERN
+            rules[np.asarray(pc.fill_null(pc.equal(written, text), False))] = UNCHANGED  # a spelling put back
             found = written
     return found, rules

@@ -379,3 +379,21 @@ def test_a_table_larger_than_memory_allows_goes_to_scratch(comm, workspace, file
 def test_the_options_can_be_read_without_importing():
     options = methods.find("datasets", "csv", "prepare.reader").options
     assert {"header", "names", "types", "missing", "unpack_ratio"} <= set(options)
+
+
+def test_a_pattern_keeps_one_blank_between_words_and_each_change_changes_something(comm, workspace, files):
+    codes = [f"AB{'  ' if n % 4 else ' '}{n:03}" for n in range(40)]
+    table = read(files(workspace, "id,code\n" + "".join(f"{n},{code}\n" for n, code in enumerate(codes))), comm)
+    assert [code for _, code in rows(table)] == [f"AB {n:03}" for n in range(40)]
+    expected = {(n + 2, "code", codes[n], f"AB {n:03}", "blanks") for n in range(40) if n % 4}
+    assert logged(workspace) == expected
+    assert workspace.metrics["columns"]["code"] == {"type": "text", "missing": 0, "changed": 30, "pattern": "AA 999"}
+
+
+def test_what_a_pattern_puts_back_is_no_change(comm, workspace, files):
+    # most frequent is 030 123-4567, but the pattern of half of all cells has no blank
+    cells = ["030 123-4567"] * 4 + ["030-123-4567"] * 3 + ["031-222-1111"] * 2 + ["032-222-1111"] * 2
+    table = read(files(workspace, "n,phone\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells))), comm)
+    assert {cell for _, cell in rows(table)} == {"030-123-4567", "031-222-1111", "032-222-1111"}
+    assert all(before != after for _, _, before, after, _ in logged(workspace))
+    assert workspace.metrics["columns"]["phone"]["changed"] == len(logged(workspace)) == 4

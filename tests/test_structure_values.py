@@ -124,7 +124,6 @@ def test_letters_and_digits_of_a_pattern_stay():
         ({"AAAA-AAAA": 100}, 100, ""),
         ({"999:999": 100}, 100, ""),
         ({}, 10, ""),
-        (None, 10, ""),
     ],
 )
 def test_a_pattern_is_what_most_cells_show(masks, cells, pattern):

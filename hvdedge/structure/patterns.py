@@ -31,17 +31,14 @@ def repair(values: pa.Array, pattern: str) -> pa.Array:
     return pc.replace_with_mask(values, is_other, mended)
 
 
-def choose(masks: Mapping[str, int] | None, cells: int) -> str:
+def choose(masks: Mapping[str, int], cells: int) -> str:
     """Return the pattern that a column shows, or nothing.
 
     Args:
-        masks: patterns of the cells that were looked at -> how many have them; None where they are too many.
+        masks: patterns of the cells that were looked at, their blanks in one form -> how many have them.
         cells: how many were looked at.
     """
-    counts: dict[str, int] = {}
-    for found, count in (masks or {}).items():
-        counts[found.strip()] = counts.get(found.strip(), 0) + count
-    pattern, number = max(sorted(counts.items()), key=lambda item: item[1], default=("", 0))
+    pattern, number = max(sorted(masks.items()), key=lambda item: item[1], default=("", 0))
     bare = _bare(pattern)
     is_known = re.fullmatch(rf"(9|A|{_MARKS}|\+)*", pattern) and len(bare) >= LEAST_SIGNS
     return pattern if is_known and bare.count("9") >= LEAST_DIGITS and number >= LEAST_SHARE * cells else ""
