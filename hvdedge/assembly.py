@@ -251,6 +251,11 @@ def _join(files: dict[int, _File], pieces: list[Piece], source: Source, comm: MP
     if len(groups) > 1:
         told = "; ".join(", ".join(files[number].metrics["file"] for number in group) for group in groups)
         source.workspace.events.append({"what": "no_column_in_common", "files": told})
+    alone = {group[0] for group in groups if len(group) == 1}  # whose columns are all its own
+    lonely = [column for column in columns if len(column.at) == 1 and column.first[0] not in alone]
+    if lonely:
+        told = shown([f"{column.names[0]} ({files[column.first[0]].metrics['file']})" for column in lonely])
+        source.workspace.events.append({"what": "columns_of_one_file", "columns": told})
     return columns
 
 

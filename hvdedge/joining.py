@@ -10,7 +10,6 @@ Columns of the same file never become one. By content only those are compared th
 files have half of their columns in common: what looks alike in tables of different things is not the same.
 """
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from hvdedge import date_forms
 from hvdedge.cell_kinds import NUMBERS, TEXTS, kind_of, mask_of
 from hvdedge.evidence import Evidence
 from hvdedge.structure import numbers as numbers_
@@ -31,7 +31,6 @@ LEAST_CELLS = 5
 LEAST_NUMBERS = 10  # different ones: the few of a rating or a flag are everywhere
 LEAST_SHARED = 3  # values of a category
 KINDS = {"number": NUMBERS, "text": TEXTS, "date": {"date", "timestamp"}}
-YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 
 
 @dataclass
@@ -168,17 +167,17 @@ class _Profile:
     def __init__(self, cells: Sequence[str]):
         filled = [cell.strip() for cell in cells if kind_of(cell) not in ("empty", "missing")]
         self.cells = len(filled)
-        self.kind = Counter(map(_kind, filled)).most_common(1)[0][0] if filled else "empty"
+        years = _years(filled)
+        kinds = Counter(_kind(cell, year) for cell, year in zip(filled, years, strict=True))
+        self.kind = kinds.most_common(1)[0][0] if filled else "empty"
         self.values = {cell.casefold() for cell in filled}
         masks = Counter(map(mask_of, filled))
         self.masks = {mask: n / self.cells for mask, n in masks.items() if mask.strip("a ") and len(mask) > 1}
         self.low = self.high = np.nan
         if self.kind == "number":
             self.low, self.high = _span(filled)
-        if self.kind == "date":
-            years = [int(year) for cell in filled for year in YEAR.findall(cell)]
-            if years:  # a year more at each end, so that files of one year each are alike
-                self.low, self.high = np.quantile(years, [0.1, 0.9]).round() + (-1, 2)
+        if self.kind == "date" and years.any():  # a year more at each end, so that files of one year each are alike
+            self.low, self.high = np.quantile(years[years > 0], [0.1, 0.9]).round() + (-1, 2)
 
     def likeness(self, other: "_Profile") -> float:
         """Return how alike the cells are, from 0 to 1."""
@@ -195,8 +194,20 @@ class _Profile:
         return max(share, sum(min(n, other.masks.get(mask, 0.0)) for mask, n in self.masks.items()))
 
 
-def _kind(cell: str) -> str:
+def _years(cells: Sequence[str]) -> np.ndarray:
+    """Return the years of cells that are days in any of the forms that prepare reads, 0 for others: int64."""
+    texts = pa.array(cells, pa.string())
+    years = np.zeros(len(cells), np.int64)
+    for day_first in (True, False):
+        days, _, is_day, _ = date_forms.read(texts, day_first)
+        years[is_day] = days[is_day].astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
+    return years
+
+
+def _kind(cell: str, year: int) -> str:
     kind = kind_of(cell)
+    if year and kind in TEXTS:  # with the name of a month, or a week
+        return "date"
     if kind == "address":
         return "mail" if "@" in cell else kind
     return next((name for name, kinds in KINDS.items() if kind in kinds), kind)

@@ -391,9 +391,25 @@ def test_a_pattern_keeps_one_blank_between_words_and_each_change_changes_somethi
 
 
 def test_what_a_pattern_puts_back_is_no_change(comm, workspace, files):
-    # most frequent is 030 123-4567, but the pattern of half of all cells has no blank
-    cells = ["030 123-4567"] * 4 + ["030-123-4567"] * 3 + ["031-222-1111"] * 2 + ["032-222-1111"] * 2
-    table = read(files(workspace, "n,phone\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells))), comm)
-    assert {cell for _, cell in rows(table)} == {"030-123-4567", "031-222-1111", "032-222-1111"}
-    assert all(before != after for _, _, before, after, _ in logged(workspace))
-    assert workspace.metrics["columns"]["phone"]["changed"] == len(logged(workspace)) == 4
+    # of the spellings of a category the most frequent one has a blank, half of all cells have none
+    cells = ["AB CD 12"] * 4 + ["AB-CD 12"] * 3 + ["AX-YZ 13"] * 4 + ["QX-YZ 14"] * 4
+    table = read(files(workspace, "n,part\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells))), comm)
+    assert {cell for _, cell in rows(table)} == {"AB-CD 12", "AX-YZ 13", "QX-YZ 14"}
+    changes = {(line, "part", "AB CD 12", "AB-CD 12", "pattern") for line in range(2, 6)}
+    assert logged(workspace) == changes and workspace.metrics["columns"]["part"]["changed"] == 4
+
+
+def test_columns_of_a_single_file_are_told(comm, workspace, files):
+    one = "id,town,day\n" + "".join(f"{n},Ulm {n},2024-03-{n:02}\n" for n in range(1, 20))
+    other = "id,town,day,remark\n" + "".join(f"{n},Ulm {n},{n:02} March 2024,x\n" for n in range(1, 20))
+    read(files(workspace, one, other.replace("day", "Date")), comm)
+    assert workspace.events == [
+        {"what": "columns_joined", "by": "content", "columns": "day = Date"},
+        {"what": "columns_of_one_file", "columns": "remark (file_1.csv)"},
+    ]
+
+
+@pytest.mark.parametrize("contents", [["a,b\n1,2\n"], ["a,b\n1,2\n", "a,b\n3,4\n"], ["a,b\n1,2\n", "c,d\nx,y\n"]])
+def test_columns_that_all_files_or_no_two_share_are_not_told_each(comm, workspace, files, contents):
+    read(files(workspace, *contents), comm)
+    assert "columns_of_one_file" not in [event["what"] for event in workspace.events]

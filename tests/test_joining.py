@@ -99,6 +99,28 @@ def test_columns_of_other_things_stay_apart(name, cells):
         )
 
 
+MONTHS = ["January", "March", "May", "December"]
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        lambda d, y: f"{d:02} {MONTHS[d % 4]} {y}",
+        lambda d, y: f"{MONTHS[d % 4][:3]} {d}, {y}",
+        lambda d, y: f"{d}. März {y} 08:15",
+        lambda d, y: f"{y}-W{d:02}-3",
+        lambda d, y: f"03/{d:02}/{y % 100}",
+    ],
+)
+def test_days_are_joined_in_whatever_form_they_are_written(day):
+    one, other = customers(), customers()
+    del other["day"]
+    near = [day(n % 28 + 1, 2018 + n % 6) for n in range(COUNT)]
+    assert joined([one, {**other, "when": near}])[1] == [["day", "when"]]
+    far = [day(n % 28 + 1, 1970 + n % 6) for n in range(COUNT)]
+    assert joined([one, {**other, "when": far}])[1] == []
+
+
 def test_what_is_not_clear_is_not_joined():
     one, other = customers(), renamed(customers(), mail="private")
     other["work"] = customers()["mail"]
