@@ -413,3 +413,36 @@ def test_columns_of_a_single_file_are_told(comm, workspace, files):
 def test_columns_that_all_files_or_no_two_share_are_not_told_each(comm, workspace, files, contents):
     read(files(workspace, *contents), comm)
     assert "columns_of_one_file" not in [event["what"] for event in workspace.events]
+
+
+LINES = ["id   name      paid", *(f"{n:<5}Anna {n:<5}{n + 0.5:>5}" for n in range(1, 9))]  # 20 characters
+
+
+@pytest.mark.parametrize(
+    ("lines", "widths", "found"),
+    [
+        (LINES, (5, 10, 5), ""),
+        (LINES, (5, 10, 9), ""),  # blanks at the end of a line are often cut
+        (
+            ["A title that is longer than the lines below", "", *LINES, "", "as is a note below the table"],
+            (5, 10, 5),
+            "",
+        ),
+        (
+            LINES,
+            (5, 10),
+            "8 of the first 8 lines are longer than the 15 characters of all widths, up to 20: what is beyond stands "
+            "in the last column",
+        ),
+        (LINES, (5, 10, 5, 4), "no line reaches the last 1 of the 4 columns: the longest has 20 characters"),
+        (
+            ["id,name,paid", *(f"{n},Anna,{n}.5" for n in range(1, 9))],
+            (4, 20),
+            "2 ',' part nearly every line: without prepare.widths it would be cut there",
+        ),
+    ],
+)
+def test_widths_that_do_not_fit_the_lines_are_told(comm, workspace, files, lines, widths, found):
+    read(files(workspace, "\n".join(lines) + "\n"), comm, widths=widths)
+    told = [event for event in workspace.events if event["what"] == "widths_do_not_fit"]
+    assert told == ([{"what": "widths_do_not_fit", "file": "file_0.csv", "found": found}] if found else [])

@@ -11,6 +11,7 @@ where one is astray; rows of the wrong width are repaired one by one.
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from mpi4py import MPI
 from hvdedge import assembly
 from hvdedge.alignment import Aligner
 from hvdedge.cell_kinds import ColumnModel
-from hvdedge.delimited import Dialect, Records, read_records
+from hvdedge.delimited import Dialect, Records, read_records, split_lines
 from hvdedge.errors import InputError
 from hvdedge.joining import folded
 from hvdedge.options import Positive
@@ -49,6 +50,8 @@ BLOCK_BYTES = 1 << 21
 MOST_CELL_BYTES = 1 << 23
 WEAK_DELIMITERS = " :=*~&."  # that stand in prose, too
 PROSE_WORDS = 4
+STRONG = (",", ";", "\t", "|")  # that stand in few columns of fixed width
+SURELY = 0.9  # of the lines
 LEAST_REGULAR = 0.6  # of the rows as wide as the table, where only a weak delimiter parts them
 JSON = re.compile(r'[\s\ufeff]*(?:(?P<object>\{\s*["}]|\[\s*\{)|\[\s*\[\s*(?:[-\d"\[\]]|true|false|null))')
 JSON_ENDS = ("}", "]", "{", "[", ",")  # of a line
@@ -140,6 +143,10 @@ def read(
     seen = {number for part in quoted for number in part}
     parts = [reader.part(is_quoted=reader.piece.number in seen) for reader in readers]
     table = assembly.assemble(parts, source, comm, types=types, missing=missing, formats=formats, sentinels=sentinels)
+    for number, plan in plans.items():
+        if plan.misfit:
+            name = source.name(source.paths[number])
+            source.workspace.events.append({"what": "widths_do_not_fit", "file": name, "found": plan.misfit})
     for file in source.workspace.metrics["files"]:
         if file["other_tables"]:
             tables = ", ".join(
@@ -159,6 +166,7 @@ class _Plan:
         start, stop: the bytes of the data, header and footer aside.
         first_line: the number of the line at `start`.
         quote_seen: whether the header or what stands before it holds the quote.
+        misfit: where the widths that the user gave do not fit the lines.
     """
 
     dialect: Dialect
@@ -169,6 +177,7 @@ class _Plan:
     quote_seen: bool
     names: list[str] | None
     aside: list[tuple[int, str, str]] = field(default_factory=list)  # line, text, rule
+    misfit: str = ""
 
 
 def _plan(
@@ -269,6 +278,7 @@ def _plan_file(
     told = header != "auto" or bool(names)
     _check_start(file, head, complete, told)  # the search for a dialect takes long where quotes close nothing
     dialect = dialect_.repair([head, *samples])
+    found = dialect
     if widths:
         dialect = Dialect("", "", "", cuts=_cuts(file, widths))
     records = read_records(head, dialect, complete=complete)
@@ -298,9 +308,13 @@ def _plan_file(
             place = last.first_lines[len(last.rows) - count]
             stop = at + int(line_ends(text.encode(), True)[place - 1]) + 1 if place else at
             aside += _aside(last, range(len(last.rows) - count, len(last.rows)), line, None, "footer")
+    misfit = ""
+    if widths:
+        end = None if layout.last is None else records.first_lines[layout.last]
+        misfit = _misfit(split_lines(head)[first:end], widths, found.delimiter)
     called = list(names) or (None if layout.names is None else list(layout.names))
     seen = bool(dialect.quote) and dialect.quote in "".join(records.lines[:first])
-    return _Plan(dialect, layout, int(ends[first]), stop, first + 1, seen, called, aside)
+    return _Plan(dialect, layout, int(ends[first]), stop, first + 1, seen, called, aside, misfit)
 
 
 def _aside(
@@ -318,6 +332,28 @@ def _cuts(file: TextFile, widths: tuple[int, ...]) -> tuple[int, ...]:
     if min(widths) < 1:
         raise InputError(f"{file.path}: prepare.widths: received {min(widths)}, allowed: 1 or more; correct it")
     return tuple(np.cumsum(widths)[:-1].tolist())
+
+
+def _misfit(lines: Sequence[str], widths: tuple[int, ...], delimiter: str) -> str:
+    """Return what tells that columns of these widths are not those of the lines, "" where nothing does."""
+    lengths = [len(line.rstrip()) for line in lines if line.strip()]
+    longest, whole, told = max(lengths, default=0), sum(widths), []
+    longer = sum(length > whole for length in lengths)
+    if longer:
+        told.append(
+            f"{longer} of the first {len(lengths)} lines are longer than the {whole} characters of all widths, up to "
+            f"{longest}: what is beyond stands in the last column"
+        )
+    unreached = sum(start >= longest for start in np.cumsum(widths)[:-1])
+    if unreached and lengths:
+        told.append(
+            f"no line reaches the last {unreached} of the {len(widths)} columns: the longest has {longest} characters"
+        )
+    marks = Counter(line.count(delimiter) for line in lines if line.strip()) if delimiter in STRONG else Counter()
+    count, having = marks.most_common(1)[0] if marks else (0, 0)
+    if count >= max(2, len(widths) - 1) and having >= SURELY * len(lengths):
+        told.append(f"{count} {delimiter!r} part nearly every line: without prepare.widths it would be cut there")
+    return "; ".join(told)
 
 
 def _check_start(file: TextFile, head: str, complete: bool, told: bool) -> None:
