@@ -1,5 +1,6 @@
 """Remove what is wrong, double or missing: prepared/ -> cleaned/."""
 
+from hvdedge.columns import shown
 from hvdedge.errors import InputError
 from hvdedge.parallel import counts
 from hvdedge.stage import Stage, start
@@ -9,6 +10,12 @@ from hvdedge.tables import balance
 def main(stage: Stage) -> None:
     """Remove what is wrong, double or missing."""
     table = stage.read_table("prepared")
+    if not counts(table.num_rows, stage.comm).any():
+        raise InputError(
+            f"{stage.pipeline.path}: prepare.source: received a table without rows, whose columns are "
+            f"{shown(table.columns)}, allowed: at least one row; add rows, name another, or set prepare.header = false "
+            "if the first line is a row"
+        )
     for name, clean in stage.methods():
         table = clean(table, stage.comm)
         if not counts(table.num_rows, stage.comm).any():

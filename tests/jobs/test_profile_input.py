@@ -45,7 +45,7 @@ def test_a_table_of_one_row(profiled):
 @pytest.mark.parametrize(
     ("sections", "line"),
     [
-        ("", "odd.csv: received a table without rows, whose columns are a, b, allowed: at least one row; add rows"),
+        ("", "prepare.source: received a table without rows, whose columns are a, b, allowed: at least one row; add"),
         ('[clean.missing]\nmethod = "drop"\n', "clean.missing: received rows of which it leaves none, allowed"),
     ],
 )
