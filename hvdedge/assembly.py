@@ -137,6 +137,7 @@ def assemble(
     plans = [Plan(None) for _ in columns]
     if types:
         plans = _plan(files, len(columns), by_number, pieces, _folded(missing), formats, comm)
+        _tell_open_days(columns, plans, workspace)
         if sentinels:
             _find_sentinels(plans, files, by_number, pieces, comm)
             _tell_sentinels(columns, plans, workspace)
@@ -196,7 +197,8 @@ class _File:
 
 
 def _folded(missing: Iterable[str]) -> tuple[str, ...]:
-    return tuple(spelling.strip().lower() for spelling in missing)
+    """Return what spells a missing value, in lower case; an empty cell always does."""
+    return tuple(dict.fromkeys(["", *(spelling.strip().lower() for spelling in missing)]))
 
 
 def _files(pieces: list[Piece], comm: MPI.Intracomm) -> dict[int, _File]:
@@ -428,6 +430,14 @@ def _tell_sentinels(columns: list[str], plans: list[Plan], workspace: Workspace)
     if found:
         action = f"took {'; '.join(found)} for missing values; prepare.sentinels = false keeps them"
         workspace.events.append({"what": "sentinels", "action": action})
+
+
+def _tell_open_days(columns: list[str], plans: list[Plan], workspace: Workspace) -> None:
+    mixed = [dict(plan.type.mixed) if plan.type else {} for plan in plans]
+    found = [name for name, forms in zip(columns, mixed, strict=True) if types_.OPEN_DAYS in forms]
+    if found:
+        action = f"took the day to stand before the month in {shown(found)}: no cell tells which comes first"
+        workspace.events.append({"what": "day_first_assumed", "action": action})
 
 
 class _Converter:

@@ -35,8 +35,9 @@ def show(path: pathlib.Path, as_csv: bool) -> None:
         console.width = 10_000  # a pipe gets one line a row
     rows = table.head(FIRST_ROWS).to_pylist()
     columns = [Column(name, name) for name in table.schema.names]
-    shown = ReportTable(f"{path}: {table.count_rows():,} rows", tuple(columns), [tuple(row.values()) for row in rows])
-    console.print(*shown.to_rich(console.width if console.is_terminal else None))
+    title, nothing = f"{path}: {table.count_rows():,} rows", f"Its columns: {', '.join(table.schema.names)}."
+    shown = ReportTable(title, tuple(columns), [tuple(row.values()) for row in rows], empty=nothing)
+    console.print(*shown.to_rich(console.width if console.is_terminal else None), sep="\n")
 
 
 def _is_odd(type: pa.DataType) -> bool:

@@ -446,3 +446,31 @@ def test_widths_that_do_not_fit_the_lines_are_told(comm, workspace, files, lines
     read(files(workspace, "\n".join(lines) + "\n"), comm, widths=widths)
     told = [event for event in workspace.events if event["what"] == "widths_do_not_fit"]
     assert told == ([{"what": "widths_do_not_fit", "file": "file_0.csv", "found": found}] if found else [])
+
+
+def test_words_for_missing_values_replace_the_usual_ones_but_for_the_empty_text(comm, workspace, files):
+    content = "id,town\n" + "".join(
+        f"{n},{town}\n" for n, town in enumerate(["Ulm", "refused", "", "none", "-", " "], 1)
+    )
+    table = read(files(workspace, content), comm, missing=("Refused",), formats=False)
+    assert [town for _, town in rows(table)] == ["Ulm", None, None, "none", "-", None]
+
+
+def test_all_rows_set_aside_below_the_header_are_counted(comm, workspace, files):
+    lines = [f"{n},Ulm {n},{n}.5" for n in range(1, 20)]
+    lines[9:9] = ["id,town,paid"]
+    read(
+        files(workspace, "\n".join(["Towns of the shop", "", "id,town,paid", *lines, "Total,,199.5", "* with tax"])),
+        comm,
+    )
+    aside = [(line, rule) for _, line, _, _, rule in sorted(quarantined(workspace))]
+    assert aside == [(1, "preamble"), (13, "repeated_header"), (24, "total_row"), (25, "note")]
+    found = workspace.metrics["files"][0]
+    assert (found["preamble_rows"], found["rows"], found["rows_quarantined"]) == (2, 19, 3)
+
+
+@pytest.mark.parametrize(("day", "is_open"), [("04/05/2024", True), ("14/05/2024", False), ("2024-05-04", False)])
+def test_an_order_of_day_and_month_that_is_assumed_is_told(comm, workspace, files, day, is_open):
+    read(files(workspace, "id,when\n" + "".join(f"{n},{day}\n" for n in range(12))), comm)
+    action = "took the day to stand before the month in when: no cell tells which comes first"
+    assert workspace.events == ([{"what": "day_first_assumed", "action": action}] if is_open else [])

@@ -29,6 +29,12 @@ def test_a_tables_parts_are_shown_as_one(tmp_path, capfd):
     assert len(rows) == 5
 
 
+def test_a_table_without_rows_is_told_by_its_columns(tmp_path, capfd):
+    pyarrow.parquet.write_table(ROWS.slice(0, 0), tmp_path / "part-00000.parquet")
+    table_view.show(tmp_path, as_csv=False)
+    assert capfd.readouterr().out.splitlines() == [f"{tmp_path}: 0 rows", "Its columns: id, day, pixels, t."]
+
+
 def test_csv_reads_back_as_the_table(tmp_path, capfd):
     path = tmp_path / "rows.parquet"
     pyarrow.parquet.write_table(ROWS, path)

@@ -105,7 +105,7 @@ def read(
         names: the columns' names, all different, instead of those in the files.
         widths: how many characters each column takes, where nothing parts them; found where columns are aligned.
         types: False keeps each cell as the text that it is.
-        missing: what means a missing value, outer blanks and case aside.
+        missing: what means a missing value besides an empty cell, outer blanks and case aside.
         formats: whether text is brought into one form: Unicode, blanks, spellings of a category, patterns.
         sentinels: whether numbers such as 9999 that stand out of their column's distribution are missing values.
         unpack_ratio: how many times its size a packed file may unpack to.
@@ -502,6 +502,7 @@ class _PieceReader:
             self._workspace.set_aside(
                 _file=[self._name] * len(lines), _line=lines, text=texts, rule=rules, column=[None] * len(lines)
             )
+            self._counts["rows_quarantined"] += sum(line >= self.plan.first_line for line in lines)
         dialect, layout, survey = self.plan.dialect, self.plan.layout, self.file.survey
         self._part.metrics = {
             "file": self._name,

@@ -29,7 +29,7 @@ def tabulate(records: Sequence[Run]) -> ReportTable:
         lambda run: [
             tuple(_mark(file.get(column.key)) for column in COLUMNS) for file in rows(run.metric("prepare", "files"))
         ],
-        note="Preamble and header in rows; rows set aside could not be read and are kept in the quarantine.",
+        note="Preamble and header in rows; rows set aside, below the header, are kept in the quarantine.",
         empty="No file was read.",
     )
 

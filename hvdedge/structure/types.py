@@ -25,6 +25,7 @@ MOST_ZERO_LED = 0.02  # more numbers like 007 are codes
 CODE_DIGITS = 4  # or more, the same in ONE_WIDTH of the cells: with such numbers even one like 0815 tells of codes
 ONE_WIDTH = 0.9
 ONE_UNIT = 0.9  # of the cells with a unit have the same, or the column has none
+OPEN_DAYS = "order of day and month not told, day first assumed"  # in `mixed`
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,6 @@ def _mixed(name: Name, total: Evidence) -> tuple[tuple[str, int], ...]:
     elif name in ("date", "timestamp"):
         groups = [{"day first": counts["day_first"], "month first": counts["month_first"]}]
         if counts["day"] and not counts["day_first"] + counts["month_first"]:
-            return (("order of day and month not told, day first assumed", counts["day"]),)
+            return ((OPEN_DAYS, counts["day"]),)
     seen = [{form: number for form, number in group.items() if number} for group in groups]
     return tuple(item for group in seen if len(group) > 1 for item in group.items())
