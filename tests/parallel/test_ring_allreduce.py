@@ -153,8 +153,8 @@ def test_a_checkpoint_of_more_epochs_than_asked_for_is_not_taken(tmp_path):
 
 
 def test_patience_without_validation_rows_is_wrong_input(mpirun, tmp_path):
-    with pytest.raises(AssertionError, match="train.patience: received 2 without rows for validation"):
-        mpirun(1, PROGRAM, json.dumps([{"patience": 2, "validation": 0, "folder": str(tmp_path / "x")}]))
+    out = mpirun(1, PROGRAM, json.dumps([{"patience": 2, "validation": 0, "folder": str(tmp_path / "x")}]))
+    assert "train.patience: received 2 without rows for validation" in out
 
 
 def test_each_rank_leaves_out_other_units(mpirun):
