@@ -3,7 +3,7 @@
 import numpy as np
 
 from hvdedge.compressed_sums import Bfloat16, Int8, LargestSum, RoundedSum, WholeSum
-from hvdedge.local_steps import LocalSteps, flat
+from hvdedge.local_steps import LocalSteps, size
 from hvdedge.parallel import MeteredComm
 from hvdedge.shards import Batch
 from hvdedge.training import TrainingTask
@@ -21,17 +21,17 @@ class AccumulatedSteps:
         self._task, self._batches = task, batches
         self._density, self._warmup_epochs = density, warmup_epochs
         self._local = LocalSteps(task)
-        size = len(flat(task.variables()))
-        self._held, self._seen = np.zeros(size, np.float32), 0
+        numbers = size(task.variables())
+        self._held, self._seen = np.zeros(numbers, np.float32), 0
         self._sum: WholeSum | RoundedSum | LargestSum
         if exchange == "top_k":
             momentum = getattr(task.optimizer, "momentum", 0.0)
             task.optimizer.momentum = 0.0  # it is in the sums instead
-            self._sum = LargestSum(density, momentum, size, comm)
+            self._sum = LargestSum(density, momentum, numbers, comm)
         elif exchange == "float32":
             self._sum = WholeSum(comm)
         else:
-            self._sum = RoundedSum(Bfloat16() if exchange == "bfloat16" else Int8(), size, comm)
+            self._sum = RoundedSum(Bfloat16() if exchange == "bfloat16" else Int8(), numbers, comm)
 
     def go(self, batch: Batch) -> tuple[float, float]:
         """Collective. Take a batch in; return this rank's weighted sums of loss and score."""

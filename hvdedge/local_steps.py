@@ -1,6 +1,6 @@
 """Steps that a rank takes by itself, on its own rows, and its weights as one vector to be exchanged now and then."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -46,12 +46,7 @@ class LocalSteps:
 
     def apply(self, gradient: np.ndarray) -> None:
         """Take the step of a gradient that was made elsewhere, float32 (numbers,)."""
-        parts, start = [], 0
-        for variable in self._variables:
-            size = variable.shape.num_elements()
-            parts.append(tf.constant(gradient[start : start + size].reshape(variable.shape)))
-            start += size
-        self._apply(parts, tf.constant(1.0, tf.float32))
+        self._apply([tf.constant(part) for part in _parts(self._variables, gradient)], tf.constant(1.0, tf.float32))
 
     def gradient(self) -> tuple[np.ndarray, float]:
         """Return that gradient, float32 (numbers,), as `flat` gives the weights, and the weight of its rows."""
@@ -83,11 +78,22 @@ def flat(variables: Sequence[tf.Variable | tf.Tensor]) -> np.ndarray:
 
 def assign(variables: Sequence[tf.Variable], values: np.ndarray) -> None:
     """Give variables the values that `flat` gave."""
+    for variable, part in zip(variables, _parts(variables, values), strict=True):
+        variable.assign(part)
+
+
+def size(variables: Sequence[tf.Variable]) -> int:
+    """Return how many numbers `flat` gives."""
+    return sum(variable.shape.num_elements() for variable in variables)
+
+
+def _parts(variables: Sequence[tf.Variable], values: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield what `flat` made of each variable, in its shape."""
     start = 0
     for variable in variables:
-        size = variable.shape.num_elements()
-        variable.assign(values[start : start + size].reshape(variable.shape))
-        start += size
+        stop = start + variable.shape.num_elements()
+        yield values[start:stop].reshape(variable.shape)
+        start = stop
 
 
 def state_of(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:

@@ -24,8 +24,6 @@ import numpy as np
 from hvdedge.parallel import block
 from hvdedge.tensors import FeatureReader
 
-BLOCK_ROWS = 4096  # that are read at once
-
 
 @dataclass
 class Batch:
@@ -70,7 +68,7 @@ class Lanes:
         self.y = np.concatenate([empty_y, *(y for _, y in parts)])
         weights = reader.weights(slice(None))
         mine = [weights[line.start : line.stop] for line in lines]
-        self.weights = np.concatenate([weights[:0], *mine]) / max(weights.mean(dtype=float), 1e-9)
+        self.weights = np.concatenate([weights[:0], *mine]) / _mean(weights)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield this rank's part of every step of an epoch, `steps` of them on every rank."""
@@ -93,17 +91,9 @@ class OwnRows:
     def __init__(self, reader: FeatureReader, rows: np.ndarray, batch_size: int, seed: int):
         self._batch_size = batch_size
         self._seed = seed
-        read = [self._of_block(reader, start, rows) for start in range(0, reader.rows("train"), BLOCK_ROWS)]
-        self.x, self.y = (np.concatenate(parts) for parts in zip(*read, strict=True))
+        self.x, self.y = reader.read("train", rows)
         weights = reader.weights(slice(None))
-        self.weights = weights[rows] / max(weights.mean(dtype=float), 1e-9)
-
-    @staticmethod
-    def _of_block(reader: FeatureReader, start: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return x and y of those of `rows`, rising, in one block: HDF5 reads it at once, single rows one by one."""
-        x, y = reader.read("train", slice(start, start + BLOCK_ROWS))
-        mine = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + BLOCK_ROWS)] - start
-        return x[mine], y[mine]
+        self.weights = weights[rows] / _mean(weights)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield all rows once, in an order of this epoch."""
@@ -129,7 +119,7 @@ class Arriving:
         self._seen = seen
         self._lines = math.ceil((self._rows - seen) / global_batch_size)
         self._epochs = epochs
-        self._mean = max(reader.weights(slice(None)).mean(dtype=float), 1e-9)
+        self._mean = _mean(reader.weights(slice(None)))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield this rank's part of each line of an epoch."""
@@ -148,3 +138,8 @@ def _batch(x: np.ndarray, y: np.ndarray, weights: np.ndarray, together: int) -> 
         return Batch(x, y, (weights / together).astype(np.float32), together)
     x, y = np.zeros((1, *x.shape[1:]), x.dtype), np.zeros((1, *y.shape[1:]), y.dtype)
     return Batch(x, y, np.zeros(1, np.float32), together)
+
+
+def _mean(weights: np.ndarray) -> float:
+    """Return the mean weight of all training rows, by which each is divided."""
+    return max(float(weights.mean(dtype=float)), 1e-9)

@@ -34,6 +34,7 @@ DATASETS = ("x", "y")
 WEIGHT = "weight"  # of the training rows
 CHUNK_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 23
+BLOCK_ROWS = 4096  # of which some are picked
 
 
 @dataclass(frozen=True)
@@ -225,8 +226,17 @@ class FeatureReader:
         x, y = self._data[f"{split}/x"], self._data[f"{split}/y"]
         if isinstance(rows, slice):
             return self._storage.unpack(x[rows]), y[rows]
-        chosen, place = np.unique(rows, return_inverse=True)  # HDF5 reads rising numbers only
-        return self._storage.unpack(x[chosen])[place], y[chosen][place]
+        chosen, place = np.unique(rows, return_inverse=True)
+        xs, ys = [x[:0]], [y[:0]]
+        for start in np.unique(chosen // BLOCK_ROWS) * BLOCK_ROWS:  # at once, as HDF5 goes through parts for each row
+            inside = chosen[slice(*np.searchsorted(chosen, [start, start + BLOCK_ROWS]))] - start
+            xs.append(x[start : start + BLOCK_ROWS][inside])
+            ys.append(y[start : start + BLOCK_ROWS][inside])
+        return self._storage.unpack(np.concatenate(xs))[place], np.concatenate(ys)[place]
+
+    def labels(self) -> np.ndarray:
+        """Return y of all training examples."""
+        return self._data["train/y"][:]
 
     def weights(self, rows: slice) -> np.ndarray:
         """Return how many rows each of these training examples stands for: float32 (rows,)."""

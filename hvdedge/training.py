@@ -21,7 +21,7 @@ from hvdedge import checkpoints, tasks
 from hvdedge.checkpoints import Checkpoint
 from hvdedge.errors import InputError
 from hvdedge.parallel import MeteredComm, allgather_rows, block
-from hvdedge.shards import BLOCK_ROWS, Arriving, Batch, Lanes, OwnRows, Shard
+from hvdedge.shards import Arriving, Batch, Lanes, OwnRows, Shard
 from hvdedge.tensors import FeatureReader
 
 SEED_STATE = "seed_generator_state"
@@ -157,9 +157,7 @@ class TrainingTask:
 
     def labels(self) -> np.ndarray:
         """Return y of all training rows."""
-        starts = range(0, self.rows, BLOCK_ROWS)
-        blocks = [self._reader.read("train", slice(start, start + BLOCK_ROWS))[1] for start in starts]
-        return np.concatenate(blocks)
+        return self._reader.labels()
 
     @functools.cached_property
     def _shard(self) -> Shard:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hvdedge import methods
+from hvdedge import methods, tensors
 from hvdedge.errors import InputError
 from hvdedge.features.image import extract
 from hvdedge.records import to_json
@@ -139,6 +139,11 @@ def test_what_is_written_is_read_back_from_wherever_the_folder_lies(written, tmp
     assert (x.dtype, y.tolist()) == (np.float32, [2, 1, 2])
     x, y = reader.read("train", np.array([2, 0, 2]))
     assert (y.tolist(), x[1].ravel().tolist()) == ([2, 2, 2], [0, 1])
+    assert reader.labels().tolist() == reader.read("train", slice(None))[1].tolist()
+    monkeypatch.setattr(tensors, "BLOCK_ROWS", 2)  # the rows are in several blocks
+    assert all(
+        (one == other).all() for one, other in zip(reader.read("train", np.array([2, 0, 2])), (x, y), strict=True)
+    )
     assert [part.shape for part in reader.read("validation", slice(0, 0))] == [(0, 1, 2, 1), (0,)]
     assert reader.read("test", slice(None))[1].tolist() == [0, 0]
 

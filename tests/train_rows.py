@@ -42,6 +42,9 @@ class Rows:
     def read(self, split, rows):
         return self._x[self._slices[split]][rows], self._y[self._slices[split]][rows]
 
+    def labels(self):
+        return self._y[self._slices["train"]]
+
     def weights(self, rows):
         return np.ones(self.rows("train"), np.float32)[rows]
 

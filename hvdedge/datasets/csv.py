@@ -366,12 +366,9 @@ def _check_start(file: TextFile, head: str, complete: bool, told: bool) -> None:
     elif found and not told:
         is_cut = not rest and not complete
         if is_cut or first.rstrip().endswith(JSON_ENDS) or rest.endswith(JSON_ENDS):
-            is_known = found["object"] is not None
-            what = (
-                'JSON; set prepare.reader = "json_lines"'
-                if is_known
-                else "JSON that is a list of lists, not of objects"
-            )
+            what = "JSON that is a list of lists, not of objects"
+            if found["object"] is not None:
+                what = 'JSON; set prepare.reader = "json_lines"'
     if what is not None:
         raise _no_table(file, what)
 

@@ -67,7 +67,6 @@ def train(
     first = task.resume(comm)
     variables, states = task.variables(), local.state_of(task.optimizer)
     steps = local.LocalSteps(task, proximal)
-    fresh = [np.zeros(state.shape, np.float32) for state in states]
     theta = local.flat(variables)
     silent = task.kept.setdefault("silent", np.zeros(1, np.int64))
     for epoch in range(first, task.epochs):
@@ -75,8 +74,8 @@ def train(
         task.trains = comm.rank in chosen
         change, weight = np.zeros_like(theta), np.float32(0)
         if task.trains:
-            for state, value in zip(states, fresh, strict=True):
-                state.assign(value)
+            for state in states:
+                state.assign(np.zeros(state.shape))
             task.optimizer.iterations.assign(0)
             steps.hold()
             for batch in task.batches(epoch, local_epochs):

@@ -61,7 +61,7 @@ def train(
         )
     task.deal(workers, comm.rank if comm.rank < workers else None)
     first = task.resume(comm)
-    numbers = sum(variable.shape.num_elements() for variable in task.variables())
+    numbers = local.size(task.variables())
     parts = [block(numbers, servers, number) for number in range(servers)]
     if comm.rank < workers:
         worker = _Worker(task, comm, parts, workers)
