@@ -58,7 +58,7 @@ def select(
         for number, group in enumerate(groups if held else ()):
             _bisect([held[name] for name in group], prefix[number], shift, counts[number])
         for batch in () if held else chosen.batches():
-            cells = {name: _patterns(to_floats(batch.column(name))) >> shift for name in chosen.schema.names}
+            cells = {name: patterns(to_floats(batch.column(name))) >> shift for name in chosen.schema.names}
             for number, group in enumerate(groups):
                 _count([cells[name] for name in group], prefix[number], step == 0, counts[number])
         comm.Allreduce(MPI.IN_PLACE, counts, op=MPI.SUM)
@@ -71,7 +71,7 @@ def select(
         here = byte[..., None]
         place -= np.take_along_axis(running - counts, here, 2)[..., 0]
         prefix = prefix << np.uint64(8) | byte.astype(np.uint64)
-    return np.where(empty[:, None], np.nan, _numbers(prefix))
+    return np.where(empty[:, None], np.nan, numbers_of(prefix))
 
 
 def place_of(probability: float, size: int) -> int:
@@ -80,20 +80,27 @@ def place_of(probability: float, size: int) -> int:
     return max(math.ceil(Fraction(repr(float(probability))) * size) - 1, 0)
 
 
-def _patterns(values: np.ndarray) -> np.ndarray:
+def patterns(values: np.ndarray) -> np.ndarray:
+    """Return a uint64 for each float64 that is no NaN; they sort as the numbers do."""
     bits = values[~np.isnan(values)].view(np.uint64)
     return np.where(bits & SIGN, ~bits, bits | SIGN)
 
 
-def _numbers(patterns: np.ndarray) -> np.ndarray:
+def numbers_of(patterns: np.ndarray) -> np.ndarray:
+    """Return the float64 numbers that `patterns` were made of."""
     return np.where(patterns & SIGN, patterns ^ SIGN, ~patterns).view(np.float64)
+
+
+def rising(values: np.ndarray) -> np.ndarray:
+    """Return the values in order: sorted, if they are not."""
+    return values if (values[:-1] <= values[1:]).all() else np.sort(values)
 
 
 def _sorted(table: Table) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {name: [np.empty(0, np.uint64)] for name in table.schema.names}
     for batch in table.batches():
         for name, its in parts.items():
-            its.append(_patterns(to_floats(batch.column(name))))
+            its.append(patterns(to_floats(batch.column(name))))
     return {name: np.sort(np.concatenate(its)) for name, its in parts.items()}
 
 

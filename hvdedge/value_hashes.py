@@ -1,155 +1,219 @@
-"""How often each value of a column is where the values are too many to hold: counted by their hashes, on all ranks.
+"""How often each value of a column is where the values are too many to hold: counted by their keys, on all ranks.
 
-    reading the rows   values are counted while they are few (see `columns.Counter`), then their hashes go to scratch
-    dealing            each hash belongs to one rank and to one round; in it the rank sorts what it gets and counts
-    reading again      the cells that have one of the most frequent hashes are counted as what they are
+    reading the rows   values are counted while they are few (see `columns.Counter`), then their keys go to scratch
+    dealing            a rank sorts its keys, or those of a round; each range of keys belongs to one rank, which counts
+    reading again      texts and decimals that have one of the most frequent keys are counted as what they are
 
-Equal cells have equal hashes. Different numbers, days and times have different ones; among a million different texts
-two have the same with a chance of 3e-8, and would be counted as one. All else is exact, and whole numbers, so it is the
-same on any number of ranks. With N cells, of which m(c) values are there c times each,
+The key of a number, day or time is the 64 bits that sort as it does and tell it, so nothing is read again for these,
+also for what is told of sorted numbers. That of a text or decimal is a hash: among a million different texts two have
+the same with a chance of 3e-8, and would be counted as one. All else is exact, and whole numbers, so it is the same on
+any number of ranks. With N cells, of which m(c) values are there c times each,
 
     distinct = sum m(c),   entropy = log2(N) - sum m(c) c log2(c) / N
+
+Source: Shi and Schaeffer 1992, Parallel sorting by regular sampling (who gets which range).
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from mpi4py import MPI
 
-from hvdedge.columns import CLOCKS, Counter, kind, text_size_bytes, to_text
+from hvdedge.columns import CLOCKS, NUMBERS, Counter, kind, text_size_bytes, to_floats, to_text
 from hvdedge.hashes import hash_text
 from hvdedge.mixing import mix
 from hvdedge.parallel import allgather_rows, counts, exchange_runs
+from hvdedge.quantiles import SIGN, numbers_of, patterns, place_of, rising
 from hvdedge.spool import Spool
+from hvdedge.tables import Table
 from hvdedge.workspace import Workspace
 
 VALUE_BYTES = 128  # what a value and its count take while they are counted
-HELD_BYTES = 64  # of a hash, while a round sorts, deals and counts them
-HASH = pa.schema([("hash", pa.uint64())])
+HELD_BYTES = 64  # of a key, while a round sorts, deals and counts them
+KEYS_AT_ONCE = 1 << 16
+SAMPLES = 256  # of the keys of a rank, by which their ranges are cut
+KEY = pa.schema([("key", pa.uint64())])
+NUMBER = pa.schema([("number", pa.float64())])
 
 
 @dataclass(frozen=True)
 class Frequencies:
-    """What the hashes of a column tell, alike on every rank.
+    """What the keys of a column tell, alike on every rank.
 
     Attributes:
         distinct: how many different values there are.
         entropy: in bits.
-        above: 0 where the most frequent values are all among `hashes`; else values that are there up to so often are
+        above: 0 where the most frequent values are all among `keys`; else values that are there up to so often are
             left out, as more have that count than may be held.
-        hashes: of the most frequent values, rising.
+        keys, held: of the most frequent values, rising, and how often each is there.
+        quantiles: as `columns.to_floats` has them, float64 (1, probabilities); None where the keys do not tell cells,
+            or took several rounds.
     """
 
     distinct: int
     entropy: float
     above: int
-    hashes: np.ndarray
+    keys: np.ndarray
+    held: np.ndarray
+    quantiles: np.ndarray | None
 
 
 class Values:
-    """The values of one column so far: counted in `counter` until they are too many, from then on as hashes.
+    """The values of one column so far: counted in `counter` until they are too many, from then on as keys.
 
     Args:
+        type: of the column.
         limit: how many may be counted; their texts may take `VALUE_BYTES` each, on average.
-        spool_bytes: what may be held of the hashes; more are in scratch.
+        spool_bytes: what may be held of the keys; more are in scratch.
     """
 
-    def __init__(self, limit: int, spool_bytes: int, workspace: Workspace):
+    def __init__(self, type: pa.DataType, limit: int, spool_bytes: int, workspace: Workspace):
         self.counter = Counter(limit, VALUE_BYTES * limit, self._take)
+        self._type = type
         self._limit = limit
-        self._room_bytes = workspace.table_bytes
-        self._counted = np.empty((0, 2), np.uint64)  # hashes of what had been counted, and how often
-        self._spool = Spool(HASH, workspace.scratch, spool_bytes)
+        self._workspace = workspace
+        self._spool = Spool(KEY, workspace.scratch, spool_bytes)
         self._text_bytes = 0
 
     def add(self, cells: pa.Array) -> None:
         """Take in cells, of which all are `columns.known`."""
         self._text_bytes += text_size_bytes(cells)
         if self.counter.is_over:
-            self._spool.append(pa.record_batch([hash_values(cells)], schema=HASH))
+            self._append(value_keys(cells))
         else:
             self.counter.add(cells)
 
-    def frequencies(self, top: int, comm: MPI.Intracomm) -> Frequencies:
-        """Collective. Tell of a column of too many values; the hashes are gone then.
+    def frequencies(self, top: int, probabilities: Sequence[float], comm: MPI.Intracomm) -> Frequencies:
+        """Collective. Tell of a column of too many values.
 
         Args:
             top: how many of the most frequent values are wanted; those as frequent as the last one come along.
+            probabilities: of the quantiles that are wanted.
         """
-        told = counts(np.array([self._spool.num_rows + len(self._counted), self._text_bytes]), comm)
-        rounds = max(-(-int(told[:, 0].max()) * HELD_BYTES // max(self._room_bytes, 1)), 1)
+        told = counts(np.array([self._spool.num_rows, self._text_bytes]), comm)
+        rounds = max(-(-int(told[:, 0].max()) * HELD_BYTES // max(self._workspace.table_bytes, 1)), 1)
         kept = np.empty((0, 2), np.int64)
         times = np.empty((0, 2), np.int64)  # a count, how many values have it
         for turn in range(rounds):
-            hashes, held = self._owned(turn, rounds, comm)
+            keys, held = self._owned(turn, rounds, comm)
             times = _summed(np.concatenate([times, _times(held)]))
             chosen = np.flatnonzero(held >= _least(times, top, self._limit)[0])
-            kept = np.concatenate([kept, np.stack([hashes[chosen].view(np.int64), held[chosen]], axis=1)])
+            kept = np.concatenate([kept, np.stack([keys[chosen].view(np.int64), held[chosen]], axis=1)])
             if len(kept) > 2 * self._limit:
                 kept = kept[kept[:, 1] >= _least(times, top, self._limit)[0]]
-        self._spool.clear()
         times = _summed(allgather_rows(times, comm))
         least, wanted = _least(times, top, self._limit)
         least = max(least, int(told[:, 1].sum()) // (VALUE_BYTES * self._limit) + 1)  # so few bytes are that frequent
-        chosen = np.sort(allgather_rows(kept[kept[:, 1] >= least, 0], comm).view(np.uint64))
+        kept = allgather_rows(kept[kept[:, 1] >= least], comm)
+        kept = kept[np.argsort(kept[:, 0].view(np.uint64))]
         cells = int(times[:, 0] @ times[:, 1])
         spread = math.fsum(times[:, 1] * (times[:, 0] * np.log2(times[:, 0])))
         entropy = max(math.log2(cells) - spread / cells, 0.0)
-        return Frequencies(int(times[:, 1].sum()), entropy, 0 if least == wanted else least - 1, chosen)
+        above = 0 if least == wanted else least - 1
+        quantiles = None
+        if rounds == 1 and tells_cells(self._type):
+            placed = _placed(keys, held, [place_of(share, cells) for share in probabilities], comm)
+            quantiles = to_floats(cells_of(placed, self._type))[None]
+        return Frequencies(int(times[:, 1].sum()), entropy, above, kept[:, 0].view(np.uint64), kept[:, 1], quantiles)
+
+    def numbers(self) -> Table:
+        """Return this rank's cells of a column that `tells_cells`, in any order, as `columns.to_floats` has them."""
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in self._spool:
+                yield pa.record_batch([to_floats(cells_of(batch.column(0).to_numpy(), self._type))], schema=NUMBER)
+
+        return Table(NUMBER, self._spool.num_rows, self._workspace, batches)
+
+    def clear(self) -> None:
+        """Forget all cells."""
+        self._spool.clear()
 
     def _take(self, counted: pa.Table) -> None:
-        hashes = hash_values(counted["value"].combine_chunks())
-        self._counted = np.stack([hashes, counted["count"].to_numpy().astype(np.uint64)], axis=1)
+        keys, ends = value_keys(counted["value"].combine_chunks()), np.cumsum(counted["count"].to_numpy())
+        for start in range(0, ends[-1], KEYS_AT_ONCE):
+            cells = np.arange(start, min(start + KEYS_AT_ONCE, ends[-1]))
+            self._append(keys[np.searchsorted(ends, cells, "right")])
+
+    def _append(self, keys: np.ndarray) -> None:
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            self._spool.append(pa.record_batch([keys[start : start + KEYS_AT_ONCE]], schema=KEY))
 
     def _owned(self, turn: int, rounds: int, comm: MPI.Intracomm) -> tuple[np.ndarray, np.ndarray]:
-        """Collective. Return the hashes of this rank and round, rising, and how often each is on all ranks."""
-        turns = np.uint64(rounds)
-        early = self._counted if rounds == 1 else self._counted[self._counted[:, 0] % turns == turn]
-        late = (batch.column(0).to_numpy() for batch in self._spool)
+        """Collective. Return the keys of this rank and round, rising, and how often each is on all ranks.
+
+        Where there is one round, keys that tell cells are in order from then on, which saves to sort them once more.
+        """
+        parts = (batch.column(0).to_numpy() for batch in self._spool)
         if rounds > 1:
-            late = (part[part % turns == turn] for part in late)
-        hashes, held = _counted(np.concatenate([early[:0, 0], *late]))
-        if len(early):
-            hashes = np.concatenate([early[:, 0], hashes])
-            hashes, held = _counted(hashes, np.concatenate([early[:, 1].astype(np.int64), held]))
-        share = 2**64 // comm.size + 1  # hashes a rank, which are evenly spread
-        starts = np.searchsorted(hashes, np.arange(comm.size, dtype=np.uint64) * np.uint64(share % 2**64))
-        sizes = np.diff(starts, append=len(hashes))
+            parts = (part[mix(part) % np.uint64(rounds) == turn] for part in parts)
+        keys = rising(np.concatenate([np.empty(0, np.uint64), *parts]))
+        if rounds == 1 and tells_cells(self._type):
+            self._spool.clear()
+            self._append(keys)
+        keys, held = _counted(keys, np.ones(len(keys), np.int64))
         if comm.size == 1:
-            return hashes, held
-        return _counted(exchange_runs(hashes, sizes, comm)[0], exchange_runs(held, sizes, comm)[0])
+            return keys, held
+        drawn = allgather_rows(keys[:: max(len(keys) // SAMPLES, 1)], comm)
+        drawn = np.sort(np.append(drawn, np.uint64(0)))
+        starts = np.searchsorted(keys, drawn[np.arange(comm.size) * len(drawn) // comm.size])
+        sizes = np.diff(starts, append=len(keys))
+        keys, held = exchange_runs(keys, sizes, comm)[0], exchange_runs(held, sizes, comm)[0]
+        order = np.argsort(keys, kind="stable")  # merges the runs that came
+        return _counted(keys[order], held[order])
 
 
-def hash_values(cells: pa.Array) -> np.ndarray:
-    """Return a uint64 for each cell, the same for equal ones, that looks drawn by chance; no cell is null."""
-    if pa.types.is_integer(cells.type):
-        return mix(cells.to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64))
+def tells_cells(type: pa.DataType) -> bool:
+    """Return whether the keys of a column tell its cells, and sort as they do."""
+    return kind(type) in ("boolean", *NUMBERS, *CLOCKS) and not pa.types.is_decimal(type)
+
+
+def value_keys(cells: pa.Array) -> np.ndarray:
+    """Return a uint64 for each cell, the same for equal ones; no cell is null."""
+    if not tells_cells(cells.type):
+        return mix(hash_text(to_text(cells)))
     if pa.types.is_floating(cells.type):
-        floats = cells.cast(pa.float64()).to_numpy(zero_copy_only=False) + 0.0  # -0 is 0
-        return mix(floats.view(np.uint64))
+        return patterns(cells.cast(pa.float64()).to_numpy(zero_copy_only=False) + 0.0)  # -0 is 0
     if kind(cells.type) in CLOCKS:
-        whole = cells.view(pa.int32() if cells.type.bit_width == 32 else pa.int64())
-        return mix(whole.to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64))
-    return mix(hash_text(to_text(cells)))
+        cells = cells.view(_whole(cells.type))
+    whole = cells.to_numpy(zero_copy_only=False)
+    return whole if whole.dtype == np.uint64 else whole.astype(np.int64).view(np.uint64) ^ SIGN
 
 
-def _counted(hashes: np.ndarray, held: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the different hashes, rising, and how often each is: the sum of what is `held`, if not once each."""
-    if held is None or (held == 1).all():  # many times as fast as with places
-        hashes, held = np.sort(hashes), None
-    else:
-        order = np.argsort(hashes, kind="stable")  # of runs that rise it is as fast as to merge them
-        hashes, held = hashes[order], held[order]
-    starts = np.flatnonzero(np.concatenate([np.ones(min(len(hashes), 1), bool), hashes[1:] != hashes[:-1]]))
-    if held is not None and len(starts):
-        return hashes[starts], np.add.reduceat(held, starts)
-    return hashes[starts], np.diff(starts, append=len(hashes))
+def cells_of(keys: np.ndarray, type: pa.DataType) -> pa.Array:
+    """Return the cells that `value_keys` has made keys of, if the type `tells_cells`."""
+    if pa.types.is_floating(type):
+        return pa.array(numbers_of(keys)).cast(type)
+    whole = pa.array(keys if type == pa.uint64() else (keys ^ SIGN).view(np.int64))
+    return whole.cast(_whole(type)).view(type) if kind(type) in CLOCKS else whole.cast(type)
+
+
+def _whole(type: pa.DataType) -> pa.DataType:
+    return pa.int32() if type.bit_width == 32 else pa.int64()
+
+
+def _counted(keys: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different keys, rising, and the sum of what is `held` of each; `keys` rise, too."""
+    starts = np.flatnonzero(np.concatenate([np.ones(min(len(keys), 1), bool), keys[1:] != keys[:-1]]))
+    return keys[starts], np.add.reduceat(held, starts) if len(starts) else held
+
+
+def _placed(keys: np.ndarray, held: np.ndarray, places: Sequence[int], comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return the keys at `places` of all cells in order; of this rank's range, each is `held` times."""
+    ends, running = counts(int(held.sum()), comm).cumsum(), held.cumsum()
+    mine = np.array(places) - (ends[comm.rank - 1] if comm.rank else 0)
+    is_mine = (mine >= 0) & (mine < held.sum())
+    found = np.zeros(len(mine), np.uint64)
+    found[is_mine] = keys[np.searchsorted(running, mine[is_mine], "right")]
+    comm.Allreduce(MPI.IN_PLACE, found, op=MPI.SUM)
+    return found
 
 
 def _times(held: np.ndarray) -> np.ndarray:
-    """Return (count, how many hashes have it), int64."""
+    """Return (count, how many keys have it), int64."""
     more = np.unique(held[held > 1], return_counts=True)  # most are there once
     return np.concatenate([[[1, len(held) - int(more[1].sum())]], np.stack(more, axis=1)]).astype(np.int64)
 

@@ -1,14 +1,14 @@
 """What each column holds: how many cells, which values, how they are spread.
 
-Two passes give counts, ends, order and the frequencies of the values. A column of up to `MOST_VALUES` different values
-(fewer where memory is short) is described from these alone. The numbers of any other are sorted where they fit into
-memory (see `quantiles`) and summed exactly (see `exact_sums`). With y = (x - median) / (the largest |x - median|) and
-its means m1, m2, m3,
+One pass gives counts, ends, order and the frequencies of the values. A column of up to `MOST_VALUES` different values
+(fewer where memory is short) is described from these alone. The values of any other are counted by their keys (see
+`value_hashes`), and its numbers summed exactly (see `exact_sums`). With y = (x - median) / (the largest |x - median|)
+and its means m1, m2, m3,
 
     mean = median + m1,   variance v = (m2 - m1^2) n / (n - 1),   skew = (m3 - 3 m1 m2 + 2 m1^3) / (m2 - m1^2)^(3/2)
 
-All of it is the same bit for bit on any number of ranks. The values of any other column are counted by their hashes
-(see `value_hashes`), and the most frequent ones are looked up in the second pass.
+All of it is the same bit for bit on any number of ranks. The keys of texts and decimals are hashes: their most frequent
+values, masks and moments take one more reading.
 """
 
 import decimal
@@ -40,9 +40,9 @@ from hvdedge.exact_sums import half_range, power_means
 from hvdedge.hashes import look_up, text_bytes
 from hvdedge.options import Count
 from hvdedge.parallel import allgather_json
-from hvdedge.quantiles import place_of, select
+from hvdedge.quantiles import place_of, rising, select
 from hvdedge.tables import Table
-from hvdedge.value_hashes import VALUE_BYTES, Frequencies, Values, hash_values
+from hvdedge.value_hashes import VALUE_BYTES, Frequencies, Values, cells_of, tells_cells, value_keys
 
 PROBABILITIES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 MOST_VALUES = 100_000
@@ -71,8 +71,9 @@ def profile(table: Table, comm: MPI.Intracomm, *, bins: Count = 20, top: Count =
     """
     types = {name: table.schema.field(name).type for name in table.columns}
     limit = int(np.clip(table.workspace.table_bytes // (VALUE_BYTES * max(len(types), 1)), 1000, MOST_VALUES))
-    ends, counted, told = _ends_and_values(table, limit, top, comm)
-    spread, texts, frequent = _of_many(table, told, bins, limit, comm)
+    ends, counted, many = _ends_and_values(table, limit, comm)
+    told, spread, frequent = _by_keys(table, many, bins, top, comm)
+    texts = _read_again(table, told, spread, frequent, bins, limit, comm)
 
     columns: dict[str, dict[str, Any]] = {}
     for name, type in types.items():
@@ -177,14 +178,18 @@ class _Ends:
 
 
 def _ends_and_values(
-    table: Table, limit: int, top: int, comm: MPI.Intracomm
-) -> tuple[dict[str, dict[str, Any]], dict[str, pa.Table | None], dict[str, Frequencies]]:
+    table: Table, limit: int, comm: MPI.Intracomm
+) -> tuple[dict[str, dict[str, Any]], dict[str, pa.Table | None], dict[str, Values]]:
     """Collective. Return column -> count, missing, min, max and order over all rows, its `columns.value_counts`, and
-    what the hashes of a column of too many values tell."""
+    the values of a column that has too many."""
     ordered = {name: kind(table.schema.field(name).type) != "array" for name in table.columns}
     mine = {name: _Ends() for name in ordered}
     spool_bytes = table.workspace.table_bytes // max(len(ordered), 1)
-    seen = {name: Values(limit, spool_bytes, table.workspace) for name in ordered if ordered[name]}
+    seen = {
+        name: Values(table.schema.field(name).type, limit, spool_bytes, table.workspace)
+        for name in ordered
+        if ordered[name]
+    }
     for batch in _larger(table.select(table.columns)):
         for name, its in mine.items():
             cells = known(batch.column(name))
@@ -207,8 +212,7 @@ def _ends_and_values(
             "order": its.order(),
         }
     counted = merged_counts({name: values.counter for name, values in seen.items()}, table.schema, comm)
-    told = {name: seen[name].frequencies(top, comm) for name, values in counted.items() if values is None}
-    return result, counted, told
+    return result, counted, {name: seen[name] for name, values in counted.items() if values is None}
 
 
 class _Spread:
@@ -263,29 +267,53 @@ def _spread(values: pa.Table, bins: int) -> _Spread:
     return _Spread(size, quantiles, means, found.astype(np.int64))
 
 
-def _of_many(
-    table: Table, told: dict[str, Frequencies], bins: int, limit: int, comm: MPI.Intracomm
-) -> tuple[dict[str, _Spread], dict[str, tuple[pa.Table | None, pa.Table | None]], dict[str, pa.Table | None]]:
-    """Collective. Tell of columns that have too many values to count, in one more pass over them.
+def _by_keys(
+    table: Table, many: dict[str, Values], bins: int, top: int, comm: MPI.Intracomm
+) -> tuple[dict[str, Frequencies], dict[str, _Spread], dict[str, pa.Table | None]]:
+    """Collective. Tell of columns that have too many values to count what their keys do, which are gone then.
 
     Returns:
-        The spread of numbers and clocks; how often each mask and each length of texts is; how often the most frequent
-        values are.
+        What the keys of each tell; the spread and the most frequent values of those whose keys tell their cells.
     """
-    names = [*told]
-    numeric = of_kind(table, ("boolean", *NUMBERS, *CLOCKS), names)
+    told: dict[str, Frequencies] = {}
+    spread: dict[str, _Spread] = {}
+    frequent: dict[str, pa.Table | None] = {}
+    for name, values in many.items():
+        its = told[name] = values.frequencies(top, _wanted(bins), comm)
+        type = table.schema.field(name).type
+        if tells_cells(type):
+            spread[name] = _spread_of_many(values.numbers(), bins, its.quantiles, comm)[0]
+            order = np.lexsort([its.keys, -its.held])
+            frequent[name] = pa.table({"value": cells_of(its.keys[order], type), "count": its.held[order]})
+        values.clear()
+    return told, spread, frequent
+
+
+def _read_again(
+    table: Table,
+    told: dict[str, Frequencies],
+    spread: dict[str, _Spread],
+    frequent: dict[str, pa.Table | None],
+    bins: int,
+    limit: int,
+    comm: MPI.Intracomm,
+) -> dict[str, tuple[pa.Table | None, pa.Table | None]]:
+    """Collective. Add to `spread` and `frequent` the columns of `told` that are missing there, in one more pass over
+    them, and return how often each mask and each length of their texts is."""
+    names = [name for name in told if name not in spread]
+    numeric = of_kind(table, NUMBERS, names)
     texts = of_kind(table, TEXTS, names)
-    frequent = {name: Counter(limit, VALUE_BYTES * limit) for name in names}
+    found = {name: Counter(limit, VALUE_BYTES * limit) for name in names}
     masks, lengths = ({name: Counter(MOST_MASKS, VALUE_BYTES * limit) for name in texts} for _ in range(2))
     schema = pa.schema([(name, pa.float64()) for name in numeric])
 
     def numbers() -> Iterator[pa.RecordBatch]:
         for batch in _larger(table.select(names)) if names else ():
             for name in names:
-                cells, hashes = known(batch.column(name)), told[name].hashes
-                if len(hashes):
-                    is_frequent = look_up(hash_values(cells), hashes, np.ones(len(hashes), bool), False)
-                    frequent[name].add(cells.filter(pa.array(is_frequent)))
+                cells, keys = known(batch.column(name)), told[name].keys
+                if len(keys):
+                    is_frequent = look_up(value_keys(cells), keys, np.ones(len(keys), bool), False)
+                    found[name].add(cells.filter(pa.array(is_frequent)))
                 if name in masks:
                     cells = to_text(cells)
                     masks[name].add(_masks(cells))
@@ -294,16 +322,18 @@ def _of_many(
                 [pa.array(to_floats(batch.column(name))) for name in numeric], schema=schema
             )
 
-    spread = _spread_of_many(Table.from_batches(schema, numbers(), table.workspace), numeric, bins, comm)
+    numbers_again = Table.from_batches(schema, numbers(), table.workspace)
+    spread |= zip(numeric, _spread_of_many(numbers_again, bins, None, comm), strict=True)
+    frequent |= merged_counts(found, table.schema, comm)
     counted_masks = merged_counts(masks, pa.schema([(name, pa.string()) for name in texts]), comm)
     counted_lengths = merged_counts(lengths, pa.schema([(name, pa.int32()) for name in texts]), comm)
-    counted = merged_counts(frequent, table.schema, comm)
-    return spread, {name: (counted_masks[name], counted_lengths[name]) for name in texts}, counted
+    return {name: (counted_masks[name], counted_lengths[name]) for name in texts}
 
 
-def _spread_of_many(table: Table, names: list[str], bins: int, comm: MPI.Intracomm) -> dict[str, _Spread]:
-    """Collective. Return the spread of columns of floats."""
-    found = select(table, [[name] for name in names], _wanted(bins), comm)
+def _spread_of_many(table: Table, bins: int, quantiles: np.ndarray | None, comm: MPI.Intracomm) -> list[_Spread]:
+    """Collective. Return the spread of each column of floats; `quantiles` are those that are `_wanted`, if known."""
+    names = table.schema.names
+    found = select(table, [[name] for name in names], _wanted(bins), comm) if quantiles is None else quantiles
     scales = np.array([_scale(quantiles) for quantiles in found]).reshape(-1, 2)
     means = power_means(table, names, scales[:, 0], scales[:, 1], comm)
     bars = np.zeros((len(names), bins + 1), np.int64)  # and the number of all
@@ -315,9 +345,11 @@ def _spread_of_many(table: Table, names: list[str], bins: int, comm: MPI.Intraco
             bars[row, -1] += len(values)
             its = edges[row]
             if its is not None:
-                bars[row, :-1] += np.histogram(values, its)[0]
+                values = rising(values)
+                starts = np.searchsorted(values, its[:-1])
+                bars[row, :-1] += np.diff(starts, append=np.searchsorted(values, its[-1], "right"))
     comm.Allreduce(MPI.IN_PLACE, bars, op=MPI.SUM)
-    return {name: _Spread(int(bars[row, -1]), found[row], means[row], bars[row, :-1]) for row, name in enumerate(names)}
+    return [_Spread(int(bars[row, -1]), found[row], means[row], bars[row, :-1]) for row in range(len(names))]
 
 
 def _described(spread: _Spread | None, type: pa.DataType) -> dict[str, Any]:
