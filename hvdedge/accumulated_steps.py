@@ -1,6 +1,7 @@
 """Steps of all ranks together that exchange less: gradients of several batches at once, and in fewer bytes."""
 
 import numpy as np
+from mpi4py import MPI
 
 from hvdedge.compressed_sums import Bfloat16, Int8, LargestSum, RoundedSum, WholeSum
 from hvdedge.local_steps import LocalSteps, size
@@ -18,7 +19,7 @@ class AccumulatedSteps:
     def __init__(
         self, task: TrainingTask, comm: MeteredComm, batches: int, exchange: str, density: float, warmup_epochs: float
     ):
-        self._task, self._batches = task, batches
+        self._task, self._comm, self._batches = task, comm, batches
         self._density, self._warmup_epochs = density, warmup_epochs
         self._local = LocalSteps(task)
         numbers = size(task.variables())
@@ -57,5 +58,14 @@ class AccumulatedSteps:
     def _step(self) -> None:
         if isinstance(self._sum, LargestSum) and self._warmup_epochs:
             self._sum.density = self._density ** min(1.0, self._task.epochs_done / self._warmup_epochs)
-        self._local.apply(self._sum.sum(self._held / np.float32(self._seen)))
+        mean = self._held / np.float32(self._seen)
+        self._local.apply(mean * np.nan if self._overflows() else self._sum.sum(mean))
         self._held[:], self._seen = 0, 0
+
+    def _overflows(self) -> bool:
+        """Collective. Tell whether a rank's gradient overflowed, so that all skip the step; sums would keep it."""
+        if not self._task.precision.is_scaled:
+            return False
+        skips = np.array(self._task.precision.skips(bool(np.isfinite(self._held).all())))
+        self._comm.Allreduce(MPI.IN_PLACE, skips, op=MPI.LOR)
+        return bool(skips)

@@ -73,7 +73,12 @@ class Extract(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Train(msgspec.Struct, forbid_unknown_fields=True):
-    """What every strategy needs. `patience`: epochs without a better validation loss before the end, 0: never."""
+    """What every strategy needs.
+
+    `patience`: epochs without a better validation loss before the end, 0: never. `plateau`: epochs without a better
+    loss before the rate is halved, 0: never. `divergence`: whether a training that diverges goes back to the last good
+    epoch. `precision`: what gradients are computed in.
+    """
 
     epochs: Count = 10
     batch_size: Count = 32
@@ -81,6 +86,9 @@ class Train(msgspec.Struct, forbid_unknown_fields=True):
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: Fraction = 0.9
     patience: Natural = 0
+    plateau: Natural = 0
+    divergence: Literal["restore", "stop"] = "restore"
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     checkpoint_every: Count = 1
 
 

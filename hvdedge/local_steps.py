@@ -54,13 +54,8 @@ class LocalSteps:
 
     @tf.function(reduce_retracing=True)
     def _gradient(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list]:
-        with tf.GradientTape() as tape:
-            losses, scores = self._task.losses(x, y, training=True)
-            loss = tf.reduce_sum(losses * weights)
-        grads = [
-            tf.convert_to_tensor(grad) for grad in tape.gradient(loss, self._variables)
-        ]  # an embedding's is sparse
-        return loss, tf.reduce_sum(scores * weights), [*grads]
+        loss, score, grads = self._task.gradients(x, y, weights)
+        return loss, score, [tf.convert_to_tensor(grad) for grad in grads]  # an embedding's is sparse
 
     @tf.function
     def _apply(self, grads: list[tf.Tensor], scale: tf.Tensor) -> None:
@@ -68,7 +63,7 @@ class LocalSteps:
         if self._held:
             away = zip(grads, self._variables, self._held, strict=True)
             grads = [grad + self._proximal * (variable - held) for grad, variable, held in away]
-        self._task.optimizer.apply(grads, self._task.model.trainable_variables)
+        self._task.apply(grads)
 
 
 def flat(variables: Sequence[tf.Variable | tf.Tensor]) -> np.ndarray:

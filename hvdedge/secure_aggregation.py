@@ -24,6 +24,7 @@ import numpy as np
 from hvdedge import secret_shares
 
 SCALE = 32  # bits behind the point
+LARGEST = 2.0 ** (47 - SCALE)  # so that a sum of 2^16 numbers below it fits
 LEAST_MEMBERS = 3  # of two, each knows the other's numbers from the sum; so many have to arrive
 GENERATOR = 2
 GROUP = int(
@@ -52,7 +53,7 @@ def to_whole(values: np.ndarray) -> np.ndarray:
         OverflowError: where one is not finite or too large for a sum of 2^16 such numbers.
     """
     steps = np.round(np.asarray(values, np.float64) * 2**SCALE)
-    if not (np.abs(steps) < 2.0**47).all():
+    if not (np.abs(steps) < LARGEST * 2**SCALE).all():
         raise OverflowError("what a client learnt is too large to add up, or not finite; lower train.learning_rate")
     return steps.astype(np.int64).view(np.uint64)
 

@@ -22,9 +22,11 @@ class Task(Protocol):
 
     Attributes:
         score: the name of what training tells beside the loss.
+        chance: the loss of telling the same of each row.
     """
 
     score: str
+    chance: float
 
     def __init__(self, spec: dict[str, Any]): ...
 
@@ -49,6 +51,7 @@ class Classification:
 
     def __init__(self, spec: dict[str, Any]):
         self._classes = spec["classes"]
+        self.chance = math.log(max(len(self._classes), 2))
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -74,6 +77,7 @@ class Regression:
     """Numbers; y and outputs are in standard deviations of the training rows, (rows,) or (rows, horizon, targets)."""
 
     score = "mae"
+    chance = 1.0
 
     def __init__(self, spec: dict[str, Any]):
         self._spec = spec

@@ -19,8 +19,10 @@ from mpi4py import MPI
 
 from hvdedge import checkpoints, tasks
 from hvdedge.checkpoints import Checkpoint
+from hvdedge.divergence import Course
 from hvdedge.errors import InputError
 from hvdedge.parallel import MeteredComm, allgather_rows, block
+from hvdedge.precision import Precision, faster
 from hvdedge.shards import Arriving, Batch, Lanes, OwnRows, Shard
 from hvdedge.tensors import FeatureReader
 
@@ -32,7 +34,8 @@ KEPT = "strategy/"  # before the names of what a strategy keeps, in a checkpoint
 class History:
     """The curves by epoch, and what the steps cost.
 
-    `best_epoch` is the place in the curves of the weights that were kept: the last one but under early stopping.
+    `best_epoch` is the place in the curves of the weights that were kept: the last one but under early stopping, or
+    where the last one diverged.
     Warm steps are all but the first of a process, in which TensorFlow builds its graph; steps, examples, seconds, bytes
     and idle seconds are this rank's. A run that goes on counts on from its checkpoint. `told` is what a strategy has to
     say besides, for the record, alike on every rank.
@@ -72,7 +75,7 @@ class TrainingTask:
 
     Attributes:
         model, optimizer: Keras objects, built; on every rank the same weights are made from the same seed.
-        epochs, learning_rate: as the pipeline has them; the rate is that of one rank.
+        epochs, learning_rate: as the pipeline has them, the rate as far as it was not lowered; it is that of one rank.
         rows: for training, on all ranks.
         steps_per_epoch: of this rank, the same on every one unless each has rows of its own.
         seed: of all that is drawn at random.
@@ -80,6 +83,9 @@ class TrainingTask:
         history: filled in as the strategy counts its steps and ends its epochs.
         note: adds an event to the record, alike on every rank.
         kept: what the strategy itself needs to go on, alike on every rank; it is part of a checkpoint.
+        goes_back: names in it of what comes back with the weights where training diverged; the rest goes on.
+        losses_compare: whether epochs are of the same rows, so that a loss that grows tells of one that diverges.
+        precision: what gradients are computed in.
     """
 
     def __init__(
@@ -103,6 +109,9 @@ class TrainingTask:
         self.optimizer.build(model.trainable_variables)
         self.history = History()
         self.kept: dict[str, np.ndarray] = {}
+        self.goes_back: tuple[str, ...] = ()
+        self.losses_compare = True
+        self.precision = Precision(settings["precision"])
         self.rows = reader.rows("train")
         self._traffic = comm.traffic
         self._reader = reader
@@ -114,7 +123,10 @@ class TrainingTask:
         self._writer = writer
         self._tell = tell
         self.note = note
-        self._sums = np.zeros(3)  # of losses, scores and rows
+        self._sums = np.zeros(6)  # losses, scores, rows; losses and rows of the first batch; how many ranks are broken
+        self._course = Course()
+        self._good: list[np.ndarray] = []
+        self._good_kept: dict[str, np.ndarray] = {}
         self._batch: Batch | None = None
         self._is_warm = False
         self._best: list[np.ndarray] = []
@@ -152,6 +164,7 @@ class TrainingTask:
         lines = math.ceil((self.rows - seen) / batch_size)
         self.epochs = first + min(self.epochs - first, lines)
         self.steps_per_epoch = math.ceil(lines / max(self.epochs - first, 1))
+        self.losses_compare = False
         lanes, left = block(batch_size, comm.size, comm.rank), range(first, self.epochs)
         self._make_shard = lambda: Arriving(self._reader, batch_size, lanes, left, seen)
 
@@ -169,12 +182,36 @@ class TrainingTask:
 
     def losses(self, x: tf.Tensor, y: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """Return for each row its loss and its score, such as 1 where the class is right, float32 (rows,)."""
-        return self._kind.losses(y, self.model(x, training=training))
+        return self._kind.losses(y, tf.cast(self.model(x, training=training), tf.float32))
+
+    def gradients(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[Any]]:
+        """Return the weighted sums of loss and score of rows that are learnt from, and the gradient of that loss."""
+        with tf.GradientTape() as tape, self.precision.used(self.model):
+            losses, scores = self.losses(x, y, training=True)
+            loss = tf.reduce_sum(losses * weights)
+            scaled = self.precision.scaled(loss)
+        grads = self.precision.unscaled(tape.gradient(scaled, self.variables()))
+        return loss, tf.reduce_sum(scores * weights), grads
+
+    def apply(self, grads: list[tf.Tensor]) -> None:
+        """Take the optimizer's step with gradients; none where they overflowed in float16."""
+        self.precision.apply(grads, lambda grads: self.optimizer.apply(grads, self.model.trainable_variables))
+
+    def hold(self, learnt: np.ndarray, below: float = math.inf) -> bool:
+        """Tell whether what this rank learnt is of numbers below a bound; if it is not, this epoch has diverged."""
+        is_held = bool((np.abs(learnt) < below).all())
+        self._sums[5] += not is_held
+        return is_held
 
     @property
     def keeps_beside_weights(self) -> bool:
         """Whether layers keep something of their inputs, such as a batch normalization its moving mean."""
         return any(SEED_STATE not in variable.path for variable in self.model.non_trainable_variables)
+
+    @property
+    def plateau_of_training(self) -> int:
+        """After how many epochs of a plateau in the loss of rows that are learnt from the rate is lowered; 0: never."""
+        return 0 if self._reader.rows("validation") else self._settings["plateau"]
 
     @property
     def tells_classes(self) -> bool:
@@ -216,7 +253,10 @@ class TrainingTask:
         rows = 0
         if self._batch is not None:
             rows = int(np.count_nonzero(self._batch.weights))
-            self._sums += loss * self._batch.together, score * self._batch.together, rows
+            together = self._batch.together
+            self._sums[:3] += loss * together, score * together, rows
+            if self._course.began is None and not self._sums[4]:
+                self._sums[3:5] = loss * together, rows
         if self._is_warm:
             self.history.warm_steps += steps
             self.history.warm_examples += rows
@@ -236,20 +276,26 @@ class TrainingTask:
     def end_epoch(self, epoch: int, comm: MeteredComm) -> bool:
         """Collective. Validate, note the curves, keep a checkpoint; return whether training ends here.
 
+        Where training diverged, what the last good epoch left comes back first.
+
         Raises:
-            RuntimeError: on every rank, where the loss is no longer a finite number.
+            RuntimeError: on every rank, where it diverges again and again, or the settings have it end then.
         """
         self._charge()
         seconds = time.perf_counter() - self._epoch_began
+        self._sums[5] += not all(np.isfinite(np.asarray(variable)).all() for variable in self._state())
         comm.Allreduce(MPI.IN_PLACE, self._sums, op=MPI.SUM)
         rows = self._sums[2]
         loss, score = self._sums[:2] / rows if rows else (math.nan, math.nan)  # a round of no client has none
         speed = self._sums[2] / seconds
+        if self._sums[4] and self.losses_compare:
+            self._course.begin(self._sums[3] / self._sums[4], self._kind.chance)
+        compared = float(loss) if rows and self.losses_compare else None
+        diverged = self._diverges(epoch, float(loss) if rows else None, bool(self._sums[5]))
         self._sums[:] = 0
-        if rows and not math.isfinite(loss):
-            raise RuntimeError(
-                f"the loss became {loss} in epoch {epoch + 1}; lower train.learning_rate ({self.learning_rate})"
-            )
+        skipped = self.precision.agree(comm)
+        if skipped:
+            self.note(what="overflow", epoch=epoch + 1, **skipped)
         self._average_states(comm)
         validation_loss, validation_score = self.validate(comm)
         curves = {
@@ -259,12 +305,17 @@ class TrainingTask:
             f"validation_{self._kind.score}": validation_score,
         }
         for name, value in {**curves, "epoch_seconds": seconds}.items():
-            self.history.curves.setdefault(name, []).append(None if math.isnan(value) else float(value))
+            self.history.curves.setdefault(name, []).append(float(value) if math.isfinite(value) else None)
             with self._writer.as_default(epoch + 1):
                 tf.summary.scalar(name, value)
         self._writer.flush()
-        told = {"loss": float(loss), "examples_per_second": speed} if rows else {}
+        told = {"loss": float(loss), "examples_per_second": speed} if rows and math.isfinite(loss) else {}
         self._tell(epoch=epoch + 1, epochs=self.epochs, **told)
+        if not diverged:
+            self._course.improve(epoch + 1, compared)
+            self._look_for_plateau(epoch, float(loss if math.isnan(validation_loss) else validation_loss))
+            self._keep_state()
+        self.history.best_epoch = self._course.good_epochs - 1 if diverged else -1
         ends = self._should_end(epoch)
         if ends and self._best:
             for variable, value in zip(self.model.variables, self._best, strict=True):
@@ -299,7 +350,10 @@ class TrainingTask:
         states = self._seed_states()
         if states:
             arrays["seeds"] = allgather_rows(np.stack([np.asarray(state) for state in states])[None], comm)
-        facts = {"key": self._key, "epoch": epoch, "world_size": comm.size, "history": dataclasses.asdict(self.history)}
+        facts = {
+            **{"key": self._key, "epoch": epoch, "world_size": comm.size, "history": dataclasses.asdict(self.history)},
+            **{"course": dataclasses.asdict(self._course), "precision": [self.precision.name, self.precision.state()]},
+        }
         checkpoints.save(self._folder, epoch, Checkpoint(arrays, facts), comm)
 
     def resume(self, comm: MeteredComm) -> int:
@@ -308,6 +362,13 @@ class TrainingTask:
         At the world size at which it was written the run goes on bit for bit as if it had not stopped. At another
         one the dropped units, and with `batch_size` a rank's the batches, differ.
         """
+        done = self._take_up(comm)
+        if self.precision.name == "auto":
+            self._choose_precision(comm)
+        self._keep_state()
+        return done
+
+    def _take_up(self, comm: MeteredComm) -> int:
         found = checkpoints.load(self._folder, comm)
         if found is None or found.facts["key"] != self._key or found.facts["epoch"] > self.epochs:
             checkpoints.clear(self._folder, comm)
@@ -329,8 +390,87 @@ class TrainingTask:
             ):
                 state.assign(value)
         self.history = History(**found.facts["history"])
+        self._course = Course(**found.facts["course"])
+        self.learning_rate = self._settings["learning_rate"] * self._course.rate_scale
+        name, state = found.facts["precision"]
+        self.precision = Precision(name)
+        self.precision.restore(state)
         self.note(what="resumed", epoch=found.facts["epoch"], world_size_before=found.facts["world_size"])
         return found.facts["epoch"]
+
+    def _choose_precision(self, comm: MeteredComm) -> None:
+        """Collective. Compute gradients in float32 and in bfloat16 and go on with what is faster; nothing is learnt."""
+        states = [np.array(state) for state in self._seed_states()]
+        together = min(self.rows, self._settings["batch_size"] * comm.size)
+        x, y = self._reader.read("train", block(together, comm.size, comm.rank))
+        steps = {}
+        for name in ("float32", "bfloat16") if self.trains and len(y) else ():
+            self.precision = Precision(name)
+            rows = [tf.constant(array) for array in (x, y, np.full(len(y), 1 / together, np.float32))]
+            step = tf.function(self.gradients).get_concrete_function(*rows)
+            steps[name] = lambda step=step, rows=rows: float(step(*rows)[0])
+        chosen, seconds = faster(steps, comm)
+        self.precision = Precision(chosen)
+        for state, value in zip(self._seed_states(), states, strict=True):
+            state.assign(value)
+        self.note(what="precision", action=f"{chosen} chosen", **seconds)
+
+    def _state(self) -> list[keras.Variable]:
+        """Return what comes back where training diverged: all but what units are dropped next."""
+        weights = [variable for variable in self.model.variables if SEED_STATE not in variable.path]
+        return [*weights, *self.optimizer.variables]
+
+    def _keep_state(self) -> None:
+        if self._settings["divergence"] == "restore":
+            self._good = [np.array(variable) for variable in self._state()]
+            self._good_kept = {name: self.kept[name].copy() for name in self.goes_back if name in self.kept}
+
+    def _diverges(self, epoch: int, loss: float | None, is_broken: bool) -> bool:
+        """Tell whether an epoch diverged, alike on every rank; then go back to what the last good one left.
+
+        Args:
+            loss: None for an epoch of no rows.
+            is_broken: whether something that was learnt is no finite number.
+        """
+        course, stops = self._course, self._settings["divergence"] == "stop"
+        if loss is None or not (stops or self.losses_compare):
+            wrong = ""
+        elif not math.isfinite(loss):
+            wrong = f"the loss became {loss}"
+        else:
+            wrong = "" if stops or not course.has_grown(loss) else f"the loss grew to {loss:.4g}"
+        if is_broken and not wrong:
+            wrong = "weights became no finite numbers"
+        if not wrong:
+            return False
+        before = course.restorations
+        if stops or not course.diverge() or (epoch + 1 >= self.epochs and not course.good_epochs):
+            again = f", and {before} times before at higher rates" if before else ""
+            rate = self._settings["learning_rate"]
+            raise RuntimeError(f"{wrong} in epoch {epoch + 1}{again}; lower train.learning_rate ({rate})")
+        for variable, value in zip(self._state(), self._good, strict=True):
+            variable.assign(value)
+        for name in self.goes_back:
+            if name in self.kept:
+                self.kept[name][:] = self._good_kept.get(name, 0)
+        self._lower_rate()
+        self.note(
+            **{"what": "diverged", "epoch": epoch + 1, "loss": loss if loss and math.isfinite(loss) else None},
+            **{"action": "restored", "epoch_restored": course.good_epochs, "rate_scale": course.rate_scale},
+        )
+        return True
+
+    def _look_for_plateau(self, epoch: int, loss: float) -> None:
+        plateau = self._settings["plateau"]
+        if plateau and math.isfinite(loss) and self._course.stagnates(loss, plateau):
+            self._lower_rate()
+            scale = self._course.rate_scale
+            self.note(what="plateau", epoch=epoch + 1, loss=loss, action="lowered the learning rate", rate_scale=scale)
+
+    def _lower_rate(self) -> None:
+        """Go on at the rate that the course of training has; strategies that do not set it take the optimizer's."""
+        self.learning_rate = self._settings["learning_rate"] * self._course.rate_scale
+        self.optimizer.learning_rate.assign(self.learning_rate)
 
     def _should_end(self, epoch: int) -> bool:
         """Tell whether this is the last epoch, by count or because validation stopped improving; alike on all ranks."""

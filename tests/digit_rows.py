@@ -17,7 +17,7 @@ SITES = ["Köln", "Łódź", "São Paulo", "Zürich"]
 def make(folder, seed: int = 1, originals: int = 1797, copies: int = 120, noisy_pixels: int = 5) -> pa.Table:
     """Return the rows; write cells.csv and duplicates.csv, the truth, into `folder`."""
     random = np.random.default_rng(seed)
-    images, labels = _load_digits()
+    images, labels = load_digits()
     source = np.concatenate([np.arange(originals), random.choice(originals, copies, replace=False)])
     pixels = images[source].astype(np.int64)
     cells = []  # row, column, kind, true value
@@ -67,7 +67,7 @@ def deal(rows: pa.Table, comm, workspace, batch_rows: int = 500) -> Table:
     return Table.from_batches(rows.schema, part.to_batches(batch_rows), workspace)
 
 
-def _load_digits() -> tuple[np.ndarray, np.ndarray]:
+def load_digits() -> tuple[np.ndarray, np.ndarray]:
     package = importlib.util.find_spec("sklearn")  # importing it takes seconds
     digits = np.loadtxt(pathlib.Path(package.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
     return digits[:, :-1], digits[:, -1].astype(np.int64)

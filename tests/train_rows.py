@@ -11,15 +11,17 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
+from digit_rows import load_digits
 from mpi4py import MPI
 
 from hvdedge import methods, training
 from hvdedge.errors import InputError
+from hvdedge.models import dense
 from hvdedge.parallel import MeteredComm, allgather_json
 
 SETTINGS = {
     **{"epochs": 3, "batch_size": 32, "learning_rate": 0.1, "optimizer": "sgd", "momentum": 0.9},
-    **{"patience": 0, "checkpoint_every": 1},
+    **{"patience": 0, "checkpoint_every": 1, "plateau": 0, "divergence": "restore", "precision": "float32"},
 }
 
 
@@ -49,6 +51,18 @@ class Rows:
         return np.ones(self.rows("train"), np.float32)[rows]
 
 
+class Digits(Rows):
+    """The digits of scikit-learn, the last fifth for validation."""
+
+    def __init__(self, spike=None):
+        x, y = load_digits()
+        self._x, self._y = (x.reshape(-1, 8, 8, 1) / 16).astype(np.float32), y
+        if spike is not None:
+            self._x[spike] *= 1000  # as a broken sensor would
+        self._slices = {"train": slice(0, 1437), "validation": slice(1437, None)}
+        self.spec = {"task": "classification", "input_shape": [8, 8, 1], "classes": [*range(10)]}
+
+
 def network(dropout):
     """A small network with the same weights on every rank."""
     layers = [keras.Input((6,)), keras.layers.Dense(8, "relu", kernel_initializer=keras.initializers.GlorotUniform(1))]
@@ -70,12 +84,11 @@ def main():
 
 def _train(given, comm):
     sent = comm.traffic.bytes_sent
-    reader = Rows(given.pop("rows", 203), given.pop("validation", 50), given.pop("changes_at", None))
+    reader, model = _made(given)
     strategy = methods.find("strategies", given.pop("strategy", "ring_allreduce"), "train.strategy")
     options = {name: given.pop(name) for name in strategy.options if name in given}
     events, rates = [], []
     folder = pathlib.Path(given.pop("folder"))
-    model = network(given.pop("dropout", 0.0))
     task = training.TrainingTask(
         model,
         reader,
@@ -92,10 +105,21 @@ def _train(given, comm):
     weights = b"".join(np.asarray(variable).tobytes() for variable in model.trainable_variables)
     flat = np.concatenate([np.asarray(variable).ravel() for variable in model.trainable_variables])
     told = {"curves": history.curves, "steps": history.steps, "events": events, "rates": rates, "flat": flat.tolist()}
+    told |= {"best_epoch": history.best_epoch, "iterations": int(task.optimizer.iterations)}
     digests = allgather_json(hashlib.sha256(weights).hexdigest(), comm)
     costs = history.metrics(comm)
     if comm.rank == 0:
         print(json.dumps({**told, "digests": digests, "metrics": costs, "sent": comm.traffic.bytes_sent - sent}))
+
+
+def _made(given):
+    """Return the rows and the network of an entry, and take from it what they are made of."""
+    if given.pop("digits", False):
+        reader = Digits(given.pop("spike", None))
+        layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, kernel_initializer="zeros")]
+        return reader, keras.Sequential(layers) if given.pop("is_linear", False) else dense.build(reader.spec, seed=7)
+    reader = Rows(given.pop("rows", 203), given.pop("validation", 50), given.pop("changes_at", None))
+    return reader, network(given.pop("dropout", 0.0))
 
 
 def model_rate(task):

@@ -34,7 +34,7 @@ def main():
     training.configure(comm, 7)
     settings = {
         **{"epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": 0.001, "optimizer": "adam", "momentum": 0.9},
-        **{"patience": 0, "checkpoint_every": EPOCHS},
+        **{"patience": 0, "checkpoint_every": EPOCHS, "plateau": 0, "divergence": "stop", "precision": "float32"},
     }
     reader = Noise()
     speeds = []

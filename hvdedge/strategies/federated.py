@@ -25,7 +25,7 @@ from hvdedge.client_sums import open_sum, secure_sum
 from hvdedge.errors import InputError
 from hvdedge.options import Between, Count, Fraction, NonNegative, Portion, Positive
 from hvdedge.parallel import MeteredComm
-from hvdedge.secure_aggregation import LEAST_MEMBERS, threshold
+from hvdedge.secure_aggregation import LARGEST, LEAST_MEMBERS, threshold
 from hvdedge.training import History, TrainingTask
 
 
@@ -64,12 +64,13 @@ def train(
     owned = _deal(task, comm, partition, alpha)
     rows = [len(its) for its in owned]
     task.keep_to(owned[comm.rank])
+    task.losses_compare = fraction == 1 and not noise  # of other clients they do not, and with noise they are not told
     first = task.resume(comm)
     variables, states = task.variables(), local.state_of(task.optimizer)
     steps = local.LocalSteps(task, proximal)
-    theta = local.flat(variables)
     silent = task.kept.setdefault("silent", np.zeros(1, np.int64))
     for epoch in range(first, task.epochs):
+        theta = local.flat(variables)  # what the last round ended with, or an earlier one if training diverged
         chosen = _chosen(comm, fraction, bool(noise), [task.seed, epoch])
         task.trains = comm.rank in chosen
         change, weight = np.zeros_like(theta), np.float32(0)
@@ -83,6 +84,11 @@ def train(
                 steps.go()
                 task.count(*told)
             change, weight = local.flat(variables) - theta, np.float32(1 if clip else rows[comm.rank] / task.rows)
+            below = LARGEST if secure else np.inf
+            if not (np.abs(change).max() < below if noise else task.hold(change, below)):
+                change[:], weight = 0, np.float32(0)  # it has diverged; with noise that is not told of a client
+                for state in states:
+                    state.assign(np.zeros(state.shape))
             if clip:
                 change *= min(1.0, clip / max(float(np.linalg.norm(change)), 1e-30))
         else:
@@ -128,6 +134,11 @@ def _check(
         raise InputError(
             f"train.noise: received {noise} for a model that keeps means of its inputs beside its weights, which would "
             "tell of clients, allowed: 0; take another model"
+        )
+    if noise and task.plateau_of_training:
+        raise InputError(
+            f"train.plateau: received {task.plateau_of_training} with noise and no rows for validation, allowed: 0, as "
+            "the loss of clients would tell of them; set it to 0 or raise extract.validation"
         )
     if noise and not clip:
         raise InputError(f"train.noise: received {noise} without clip, allowed with a clip above 0; set train.clip")

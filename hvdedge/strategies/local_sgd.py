@@ -42,12 +42,14 @@ def train(
         scaling: how the learning rate grows with the number of ranks.
         warmup_epochs: through how many epochs it grows from one rank's rate; 0 begins with the full rate.
     """
+    task.goes_back = ("velocity",)
     first = task.resume(comm)
     variables, states = task.variables(), local.state_of(task.optimizer)
     steps = local.LocalSteps(task)
-    theta = local.flat(variables)
-    velocity = task.kept.setdefault("velocity", np.zeros_like(theta)) if outer_momentum else None
+    still = np.zeros(local.size(variables), np.float32)
+    velocity = task.kept.setdefault("velocity", still) if outer_momentum else None
     for epoch in range(first, task.epochs):
+        theta = local.flat(variables)  # what the last epoch ended with, or an earlier one if training diverged
         seen = 0.0
         for line, batch in enumerate(task.batches(epoch), 1):
             learning_rate.grow(task, comm.size, scaling, warmup_epochs)

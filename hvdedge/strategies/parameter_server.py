@@ -94,6 +94,7 @@ class _Worker:
         for batch in task.batches(epoch):
             loss, score = self._steps.look(batch)
             gradient, weight = self._steps.gradient()
+            task.precision.see([gradient])
             for number, part in enumerate(self._parts):
                 comm.Send(np.append(gradient[part], np.float32(weight)), self._first + number)
             for _ in self._parts:
@@ -114,12 +115,10 @@ class _Server:
 
     def __init__(self, task: TrainingTask, comm: MeteredComm, part: slice, workers: int, ahead: int | None):
         self._task, self._comm, self._workers, self._ahead = task, comm, workers, ahead
+        self._part = part
         self._theta = keras.Variable(local.flat(task.variables())[part], trainable=True)
         self._optimizer = type(task.optimizer).from_config(task.optimizer.get_config())
         self._optimizer.build([self._theta])
-        self._optimizer.iterations.assign(task.optimizer.iterations)
-        for mine, whole in zip(_kept(self._optimizer, 1), _kept(task.optimizer, len(task.variables())), strict=True):
-            mine[0].assign(local.flat(whole)[part])
 
     @property
     def held(self) -> list[np.ndarray]:
@@ -128,6 +127,7 @@ class _Server:
     def go_through(self, epoch: int, scaling: Scaling, warmup_epochs: float) -> None:
         """Serve until each worker has sent the gradients of an epoch."""
         task, comm, workers = self._task, self._comm, self._workers
+        self._take()
         task.begin_epoch(epoch)
         size = self._theta.shape.num_elements()
         arrived, total = np.empty(size + 1, np.float32), np.zeros(size)
@@ -157,7 +157,17 @@ class _Server:
             counted = int(clocks.min())
         task.optimizer.iterations.assign(self._optimizer.iterations)
 
+    def _take(self) -> None:
+        """Go on from what the task has: what was shared out, or came back from a good epoch where training diverged."""
+        task = self._task
+        self._theta.assign(local.flat(task.variables())[self._part])
+        self._optimizer.iterations.assign(task.optimizer.iterations)
+        for mine, whole in zip(_kept(self._optimizer, 1), _kept(task.optimizer, len(task.variables())), strict=True):
+            mine[0].assign(local.flat(whole)[self._part])
+
     def _step(self, gradient: np.ndarray, share: float) -> None:
+        if self._task.precision.skips(bool(np.isfinite(gradient).all())):
+            return  # all of a worker's gradient is no number where one of it overflowed, so all servers skip it
         self._optimizer.learning_rate.assign(np.asarray(self._task.optimizer.learning_rate) * share)
         self._optimizer.apply([tf.constant(gradient, tf.float32)], [self._theta])
 

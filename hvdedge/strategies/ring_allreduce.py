@@ -94,21 +94,17 @@ def _size_bytes(variables: list[tf.Variable]) -> int:
 
 def _compiled(task: TrainingTask) -> Callable:
     """Return the step: this rank's weighted loss, weighted score, and seconds from its gradient to all."""
-    variables = task.variables()
 
     @tf.function(reduce_retracing=True)
     def step(x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            losses, scores = task.losses(x, y, training=True)
-            loss = tf.reduce_sum(losses * weights)
-        grads = tape.gradient(loss, variables)
+        loss, score, grads = task.gradients(x, y, weights)
         with tf.control_dependencies(grads):
             began = tf.timestamp()
         with tf.control_dependencies([began]):
             grads = hvd.grouped_allreduce([tf.identity(grad) for grad in grads], op=hvd.Sum)
         with tf.control_dependencies(grads):
             idle_seconds = tf.timestamp() - began
-        task.optimizer.apply(grads, task.model.trainable_variables)
-        return loss, tf.reduce_sum(scores * weights), idle_seconds
+        task.apply(grads)
+        return loss, score, idle_seconds
 
     return step
