@@ -19,7 +19,7 @@ from mpi4py import MPI
 
 from hvdedge import checkpoints, tasks
 from hvdedge.checkpoints import Checkpoint
-from hvdedge.divergence import Course
+from hvdedge.divergence import GROWTH, OTHER_ROWS, Course
 from hvdedge.errors import InputError
 from hvdedge.parallel import MeteredComm, allgather_rows, block
 from hvdedge.precision import Precision, faster
@@ -84,7 +84,7 @@ class TrainingTask:
         note: adds an event to the record, alike on every rank.
         kept: what the strategy itself needs to go on, alike on every rank; it is part of a checkpoint.
         goes_back: names in it of what comes back with the weights where training diverged; the rest goes on.
-        losses_compare: whether epochs are of the same rows, so that a loss that grows tells of one that diverges.
+        growth: how many times the best loss that of an epoch is which diverges; inf: it is not asked for its loss.
         precision: what gradients are computed in.
     """
 
@@ -110,7 +110,7 @@ class TrainingTask:
         self.history = History()
         self.kept: dict[str, np.ndarray] = {}
         self.goes_back: tuple[str, ...] = ()
-        self.losses_compare = True
+        self.growth = GROWTH
         self.precision = Precision(settings["precision"])
         self.rows = reader.rows("train")
         self._traffic = comm.traffic
@@ -164,7 +164,7 @@ class TrainingTask:
         lines = math.ceil((self.rows - seen) / batch_size)
         self.epochs = first + min(self.epochs - first, lines)
         self.steps_per_epoch = math.ceil(lines / max(self.epochs - first, 1))
-        self.losses_compare = False
+        self.growth = OTHER_ROWS
         lanes, left = block(batch_size, comm.size, comm.rank), range(first, self.epochs)
         self._make_shard = lambda: Arriving(self._reader, batch_size, lanes, left, seen)
 
@@ -288,10 +288,10 @@ class TrainingTask:
         rows = self._sums[2]
         loss, score = self._sums[:2] / rows if rows else (math.nan, math.nan)  # a round of no client has none
         speed = self._sums[2] / seconds
-        if self._sums[4] and self.losses_compare:
+        tells = float(loss) if rows and self.growth < math.inf else None
+        if self._sums[4] and tells is not None:
             self._course.begin(self._sums[3] / self._sums[4], self._kind.chance)
-        compared = float(loss) if rows and self.losses_compare else None
-        diverged = self._diverges(epoch, float(loss) if rows else None, bool(self._sums[5]))
+        diverged = self._diverges(epoch, tells, bool(self._sums[5]))
         self._sums[:] = 0
         skipped = self.precision.agree(comm)
         if skipped:
@@ -312,7 +312,7 @@ class TrainingTask:
         told = {"loss": float(loss), "examples_per_second": speed} if rows and math.isfinite(loss) else {}
         self._tell(epoch=epoch + 1, epochs=self.epochs, **told)
         if not diverged:
-            self._course.improve(epoch + 1, compared)
+            self._course.improve(epoch + 1, tells)
             self._look_for_plateau(epoch, float(loss if math.isnan(validation_loss) else validation_loss))
             self._keep_state()
         self.history.best_epoch = self._course.good_epochs - 1 if diverged else -1
@@ -429,19 +429,17 @@ class TrainingTask:
         """Tell whether an epoch diverged, alike on every rank; then go back to what the last good one left.
 
         Args:
-            loss: None for an epoch of no rows.
+            loss: None where there is none that tells.
             is_broken: whether something that was learnt is no finite number.
         """
         course, stops = self._course, self._settings["divergence"] == "stop"
-        if loss is None or not (stops or self.losses_compare):
-            wrong = ""
-        elif not math.isfinite(loss):
+        if loss is not None and not math.isfinite(loss):
             wrong = f"the loss became {loss}"
-        else:
-            wrong = "" if stops or not course.has_grown(loss) else f"the loss grew to {loss:.4g}"
-        if is_broken and not wrong:
+        elif is_broken:
             wrong = "weights became no finite numbers"
-        if not wrong:
+        elif loss is not None and not stops and course.has_grown(loss, self.growth):
+            wrong = f"the loss grew to {loss:.4g}"
+        else:
             return False
         before = course.restorations
         if stops or not course.diverge() or (epoch + 1 >= self.epochs and not course.good_epochs):

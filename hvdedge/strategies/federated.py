@@ -14,6 +14,7 @@ al. 2020, Federated optimization in heterogeneous networks (FedProx); McMahan et
 private recurrent language models.
 """
 
+import math
 import secrets
 from typing import Literal
 
@@ -22,6 +23,7 @@ import numpy as np
 from hvdedge import client_rows, privacy_accountant
 from hvdedge import local_steps as local
 from hvdedge.client_sums import open_sum, secure_sum
+from hvdedge.divergence import OTHER_ROWS
 from hvdedge.errors import InputError
 from hvdedge.options import Between, Count, Fraction, NonNegative, Portion, Positive
 from hvdedge.parallel import MeteredComm
@@ -64,7 +66,10 @@ def train(
     owned = _deal(task, comm, partition, alpha)
     rows = [len(its) for its in owned]
     task.keep_to(owned[comm.rank])
-    task.losses_compare = fraction == 1 and not noise  # of other clients they do not, and with noise they are not told
+    if noise:
+        task.growth = math.inf  # losses would tell of clients
+    elif fraction < 1:
+        task.growth = OTHER_ROWS
     first = task.resume(comm)
     variables, states = task.variables(), local.state_of(task.optimizer)
     steps = local.LocalSteps(task, proximal)
