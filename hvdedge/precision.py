@@ -101,7 +101,7 @@ class Precision:
         self._scale.assign(told[0])
         self._since.assign(int(told[1]))
         self._skipped.assign(0)
-        return {"steps_skipped": int(-told[2]), "loss_scale": told[0]} if told[2] else None
+        return {"steps_skipped": int(-told[2]), "loss_scale": float(told[0])} if told[2] else None
 
     def state(self) -> list[float]:
         """Return what there is to go on from."""

@@ -290,7 +290,7 @@ class TrainingTask:
         speed = self._sums[2] / seconds
         tells = float(loss) if rows and self.growth < math.inf else None
         if self._sums[4] and tells is not None:
-            self._course.begin(self._sums[3] / self._sums[4], self._kind.chance)
+            self._course.begin(float(self._sums[3] / self._sums[4]), self._kind.chance)
         diverged = self._diverges(epoch, tells, bool(self._sums[5]))
         self._sums[:] = 0
         skipped = self.precision.agree(comm)
@@ -369,6 +369,7 @@ class TrainingTask:
         return done
 
     def _take_up(self, comm: MeteredComm) -> int:
+        """Collective. As `resume`, but for what is not kept."""
         found = checkpoints.load(self._folder, comm)
         if found is None or found.facts["key"] != self._key or found.facts["epoch"] > self.epochs:
             checkpoints.clear(self._folder, comm)

@@ -129,7 +129,7 @@ def test_a_plateau_halves_the_rate(trained):
 def test_16_bits_learn_as_well_as_float32(trained, name):
     whole, half = trained["float32"]["curves"], trained[name]["curves"]
     assert whole["validation_accuracy"][-1] > 0.85
-    assert half["validation_accuracy"][-1] == pytest.approx(whole["validation_accuracy"][-1], abs=0.02)  # 7 of 360 rows
+    assert half["validation_accuracy"][-1] > whole["validation_accuracy"][-1] - 0.02  # 7 of 360 rows
     np.testing.assert_allclose(half["loss"], whole["loss"], rtol=0.15)
     assert len(set(trained[name]["digests"])) == 1
 
