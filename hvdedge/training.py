@@ -423,6 +423,7 @@ class TrainingTask:
 
     def _keep_state(self) -> None:
         if self._settings["divergence"] == "restore":
+            self._good = []  # never two copies at once
             self._good = [np.array(variable) for variable in self._state()]
             self._good_kept = {name: self.kept[name].copy() for name in self.goes_back if name in self.kept}
 

@@ -77,9 +77,10 @@ def main():
     training.configure(comm, 7)
     for given in json.loads(sys.argv[1]):
         keras.utils.set_random_seed(7)
+        errors = (InputError, RuntimeError) if given.pop("may_fail", False) else InputError
         try:
             _train(given, comm)
-        except InputError as error:
+        except errors as error:
             print(json.dumps({"error": str(error)}) if comm.rank == 0 else "")
 
 

@@ -16,6 +16,7 @@ ALONE = {"scaling": "none", "warmup_epochs": 0}
 LATE = {**WILD, "learning_rate": 1.5, "accumulate": 4, "warmup_epochs": 2, "epochs": 6, "batch_size": 16}
 DRIFT = {"strategy": "stream", "learning_rate": 0.5, "changes_at": 700, "boost": 1e38, "boost_rows": 60}
 LEARNS = {**DIGITS, "epochs": 6, "optimizer": "adam", "learning_rate": 0.008, "scaling": "none"}
+FAILS = {**DIGITS, "strategy": "local_sgd", "batch_size": 128, "may_fail": True}
 OVERFLOWS = {**DIGITS, "precision": "float16", "spike": 10, "learning_rate": 0.01, "epochs": 2}
 TRAININGS = {
     "ring_allreduce": LATE,
@@ -26,6 +27,8 @@ TRAININGS = {
     "gossip": {**WILD, **ALONE, "strategy": "gossip"},
     "federated": CLIENTS,
     "stream": {**WILD, **DRIFT, "scaling": "none", "batch_size": 16},
+    "stop": {**FAILS, "breaks": 2, "divergence": "stop"},
+    "no end": {**FAILS, "learning_rate": 1e30},
     "plateau": {**DIGITS, "plateau": 1, "learning_rate": 1e-9, "breaks": 5},
     **{name: {**LEARNS, "precision": name} for name in ("float32", "bfloat16", "float16", "auto")},
     "overflow": OVERFLOWS,
@@ -111,6 +114,12 @@ def test_weights_that_are_no_numbers_on_one_rank_diverge_though_the_loss_is_fine
         with h5py.File(path) as file:
             arrays = [file[group][name][()] for group in ("weights", "optimizer") for name in file[group]]
         assert all(np.isfinite(array).all() for array in arrays)
+
+
+def test_what_diverges_again_and_again_or_is_to_stop_fails_in_one_line(trained):
+    assert trained["stop"] == {"error": "weights became no finite numbers in epoch 2; lower train.learning_rate (0.1)"}
+    wanted = "the loss became nan in epoch 4, and 3 times before at higher rates; lower train.learning_rate (1e+30)"
+    assert trained["no end"] == {"error": wanted}
 
 
 def test_a_plateau_halves_the_rate(trained):
