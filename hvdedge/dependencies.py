@@ -16,7 +16,9 @@ explain by chance alone.
 
 A cell that differs from what its group says is a violation. Errors fall anywhere, so violations that gather where
 another column has one value (all hospitals of Alaska break `measure -> state average`) are an exception to the rule,
-not errors. And where a row breaks most of what one X says, X is wrong, not the rest of the row.
+not errors. Of a dependency that was given, they are one only where they are spread over groups: more than a tenth of
+them lie outside of the largest one, else one customer's misspelt city would be right. And where a row breaks most of
+what one X says, X is wrong, not the rest of the row.
 
 All counts are whole numbers, so what is found is the same on any number of ranks. Pairs of values are counted where
 they are and added up on the rank that the value of X belongs to.
@@ -28,7 +30,7 @@ Goodman and Kruskal 1954, Measures of association for cross classifications (lam
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -48,6 +50,7 @@ LEAST_GROUP = 3  # rows: in a group of two that differ, neither is the majority
 LEAST_ROWS = 30  # in such groups: with fewer, agreement is chance
 DOUBT_LEFT = Fraction(1, 20)
 LEAST_EXCEPTION = 5  # violations under one value of another column, and half of its rows
+SPREAD = 10  # one in so many of them, or more, must lie outside of their largest group, where the rule was given
 SAMPLE_ROWS = 20_000  # pairs of columns are first tried on so many rows
 CHUNK_ROWS = 65_536
 GROUP_BYTES = 24  # of a value of the determinant
@@ -239,6 +242,11 @@ class Groups:
     second_count: np.ndarray
     established: np.ndarray  # for each value of the dependent: whether it leads where most of its rows are
 
+    @property
+    def known(self) -> np.ndarray:
+        """The most frequent value that is not empty, NO_VALUE where there is none."""
+        return np.where(self.first >= 0, self.first, self.second)
+
 
 def find(codes: Codes, names: Sequence[str], tolerance: float, comm: MPI.Intracomm) -> list[Dependency]:
     """Collective. Return the dependencies between single columns that hold but for a share `tolerance` of the rows.
@@ -281,6 +289,21 @@ def group(dependency: Dependency, codes: Codes, comm: MPI.Intracomm) -> Groups:
     return Groups(rows, first, first_count, second, second_count, established)
 
 
+def spread(parts: Iterable[tuple[np.ndarray, np.ndarray]], values: int, groups: int, comm: MPI.Intracomm) -> np.ndarray:
+    """Collective. Return for each value whether its rows are spread over groups, as the module's docstring has it.
+
+    Args:
+        parts: codes of a value, NO_VALUE for rows that do not count, and of a group, of this rank's rows.
+    """
+    value, _, count = _count_pairs(parts, groups + 1, comm)
+    rows, largest = np.zeros((2, values), np.int64)
+    np.add.at(rows, value, count)
+    np.maximum.at(largest, value, count)
+    both = np.stack([rows, largest])  # a value belongs to one rank, the others hold 0
+    comm.Allreduce(MPI.IN_PLACE, both, op=MPI.SUM)
+    return SPREAD * (both[0] - both[1]) >= both[0]
+
+
 def _worth_counting(
     codes: Codes, names: list[str], pairs: list[tuple[str, str]], tolerance: Fraction, comm: MPI.Intracomm
 ) -> list[tuple[str, str]]:
@@ -316,9 +339,15 @@ def _count(
 
     They are sorted by x, then y, and belong to rank x % ranks; empty cells count as a value of y, not of x.
     """
-    width = codes.size(y) + 1
+    return _count_pairs(zip(codes.of(x), codes.of(y), strict=True), codes.size(y) + 1, comm)
+
+
+def _count_pairs(
+    parts: Iterable[tuple[np.ndarray, np.ndarray]], width: int, comm: MPI.Intracomm
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Collective. Return what `_count` does of these codes of x and y; those of y are below width - 1."""
     keys, count = np.empty(0, np.int64), np.empty(0, np.int64)
-    for a, b in zip(codes.of(x), codes.of(y), strict=True):
+    for a, b in parts:
         known = a >= 0
         more, of_each = np.unique(a[known] * np.int64(width) + b[known] + 1, return_counts=True)
         keys, count = _added(np.concatenate([keys, more]), np.concatenate([count, of_each]))

@@ -109,15 +109,19 @@ def test_a_verdict_is_the_mean_of_what_the_other_rows_of_the_groups_say(comm, wo
     rules = [Dependency(("x",), "y"), Dependency(("z",), "y")]
     if not codes.size(("x",)) or not codes.size(("y",)):
         return
-    court = Court(codes, rules, comm)
-    court._exceptions = {rule: {} for rule in rules}
+    court = Court(codes, rules, comm, excepts=False)
     values = [*codes.values["y"].to_pylist(), None]
     tables = [groups_of(x, y), groups_of(z, y)]
+    told = []
     for verdict in court.verdicts(["y"]):
-        for row, now, then, sure in zip(verdict.rows, verdict.now, verdict.then, verdict.confidence, strict=True):
+        cells = zip(verdict.rows, verdict.now, verdict.then, verdict.confidence, verdict.is_enough, strict=True)
+        for row, now, then, sure, is_enough in cells:
             assert values[now] == y[row]
+            told.append(row)
             chances = []
             for counts in (table[key[row]] for table, key in zip(tables, (x, z), strict=True) if key[row] is not None):
+                if not is_enough and not breaks(counts, y[row], values):
+                    continue  # a doubt is what the rules that the row breaks say
                 ranked = [count for _, count in counts.most_common(2)]
                 if counts.total() > 1:  # of what is third or later a vote does not know
                     known = counts[values[then]] if counts[values[then]] >= min(ranked) else 0
@@ -131,6 +135,24 @@ def test_a_verdict_is_the_mean_of_what_the_other_rows_of_the_groups_say(comm, wo
             least, most = (1 - (1 - chance) * (1 - alike / 2) for chance in bounds)
             assert least - 1e-12 <= sure <= most + 1e-12
             assert values[then] != y[row]
+    groups = [
+        [table[key] if key is not None else Counter() for key in keys]
+        for table, keys in zip(tables, (x, z), strict=True)
+    ]
+    broken = {row for of_rows in groups for row, counts in enumerate(of_rows) if breaks(counts, y[row], values)}
+    assert sorted(told) == sorted(broken)
+
+
+def breaks(counts: Counter, own: str | None, values: list) -> bool:
+    """Tell whether a row of a group with these values breaks a given rule; `values` by falling frequency."""
+    ranked = [count for _, count in counts.most_common()]
+    known = [value for value in counts if value is not None]
+    if not known:
+        return False
+    leader = min(known, key=lambda value: (-counts[value], values.index(value)))
+    if own is None:
+        return counts[leader] == ranked[0] and ranked[1:2] != ranked[:1]
+    return own != leader
 
 
 def test_several_columns_are_joined_or_refused_when_they_have_too_many_values(comm, workspace):

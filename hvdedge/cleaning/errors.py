@@ -58,6 +58,7 @@ def clean(
     constraints: Path = "",
     discover: bool = True,
     tolerance: Fraction = 0.1,
+    exceptions: bool = True,
     spelling: bool = True,
     confidence: Share = 0.6,
     truth: Path = "",
@@ -80,6 +81,8 @@ def clean(
         constraints: a file of rules written as denial constraints, t1&t2&EQ(t1.A,t2.A)&IQ(t1.B,t2.B) a line.
         discover: whether to find dependencies where none are given.
         tolerance: the share of the rows that may break a dependency that is found.
+        exceptions: whether cells that break a dependency and gather where another column has one value are left; false
+            takes them for errors like others.
         spelling: whether to mend misspelt words.
         confidence: how sure a repair must be to be done; others are listed in the quarantine (rule doubtful).
         truth: a clean table of the same shape, or a file that tells the true values of wrong cells (id, column, kind,
@@ -126,18 +129,23 @@ def clean(
     limit = min(max(limit, LEAST_VALUES), MOST_VALUES)
     codes = Codes(result, coded, limit, comm)
     left_out = dict.fromkeys(codes.left_out, f"more than {limit} values")
-    rules = _usable(rules, codes, left_out, comm) if rules else find(codes, eligible, tolerance, comm)
-    court = Court(codes, rules, comm)
+    rules = _usable(rules, codes, left_out, table, comm) if rules else find(codes, eligible, tolerance, comm)
+    court = Court(codes, rules, comm, excepts=exceptions)
     repairs: dict[str, list[_Repairs]] = {name: [] for name in names}
     for verdict in court.verdicts(names):
         repairs[verdict.column].append(_of_verdict(verdict, codes))
     for name in texts:
         if name in codes.values:
             repairs[name] += _spelt(name, codes, court, repairs[name], confidence, comm)
+    mended = {name: _rows_mended(parts, confidence) for name, parts in repairs.items()}
+    repairs = {
+        name: [part.without_doubts(mended[name], confidence) for part in parts] for name, parts in repairs.items()
+    }
     some = np.array(sum(map(len, repairs.values())))
     comm.Allreduce(MPI.IN_PLACE, some, op=MPI.MAX)
     if some:
         result = _mended(result, repairs, confidence, log)
+    _tell(court, mended, table, comm)
     table.workspace.metrics["errors"] = {
         **log.total(comm),
         **court.told(comm),
@@ -163,6 +171,16 @@ class _Repairs:
     values: pa.Array
     confidence: np.ndarray
     is_enough: np.ndarray
+
+    def is_sure(self, least: float) -> np.ndarray:
+        """Return which are to be done."""
+        return self.is_enough & (self.confidence >= least)
+
+    def without_doubts(self, rows: np.ndarray, least: float) -> "_Repairs":
+        """Return the same without those that are not done, in rows where another one is."""
+        kept = self.is_sure(least) | ~np.isin(self.rows, rows)
+        values = self.values.filter(pa.array(kept))
+        return _Repairs(self.rule, self.rows[kept], values, self.confidence[kept], self.is_enough[kept])
 
 
 class _Log:
@@ -273,8 +291,10 @@ def _named(rules: list[Dependency]) -> list[str]:
     return list(dict.fromkeys(name for rule in rules for name in (*rule.determinant, rule.dependent)))
 
 
-def _usable(rules: list[Dependency], codes: Codes, left_out: dict[str, str], comm: MPI.Intracomm) -> list[Dependency]:
-    """Collective. Return the rules whose columns have values, and few enough; name the others in `left_out`."""
+def _usable(
+    rules: list[Dependency], codes: Codes, left_out: dict[str, str], table: Table, comm: MPI.Intracomm
+) -> list[Dependency]:
+    """Collective. Return the rules whose columns have values, and few enough; the others are named and told."""
     usable = []
     for rule in dict.fromkeys(rules):
         sides = (rule.determinant, (rule.dependent,))
@@ -282,12 +302,29 @@ def _usable(rules: list[Dependency], codes: Codes, left_out: dict[str, str], com
             usable.append(rule)
         else:
             left_out[str(rule)] = "too many values, or none"
+            action = (
+                f"did not look at {rule}: too many values for the memory, or none; give more memory, or leave it out"
+            )
+            table.workspace.events.append({"what": "dependency_left_out", "action": action})
     return usable
+
+
+def _tell(court: Court, mended: dict[str, np.ndarray], table: Table, comm: MPI.Intracomm) -> None:
+    """Collective. Add an event for each given dependency that does not hold afterwards."""
+    for rule, rows, example in court.unsettled(mended, comm):
+        action = f"left {rows} rows that break {rule}, as nothing is sure enough; they are listed, rule doubtful"
+        if example:
+            action += f"; they gather where {example[0]} = {example[1]}: if these are wrong, set exceptions = false"
+        table.workspace.events.append({"what": "dependency_broken", "action": action})
 
 
 def _of_verdict(verdict: Verdict, codes: Codes) -> _Repairs:
     values = codes.values[verdict.column].take(pa.array(verdict.then))
     return _Repairs("dependency", verdict.rows, values, verdict.confidence, verdict.is_enough)
+
+
+def _rows_mended(parts: list[_Repairs], least: float) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.int64), *(part.rows[part.is_sure(least)] for part in parts)])
 
 
 def _spelt(
@@ -299,7 +336,7 @@ def _spelt(
         return []
     place = np.full(codes.size((name,)) + 1, -1, np.int64)  # the last one is that of an empty cell
     place[places] = np.arange(len(places))
-    mended = {row for part in done for row in part.rows[part.is_enough & (part.confidence >= least)].tolist()}
+    mended = {*_rows_mended(done, least).tolist()}
     found, start = [], 0
     for chunk, supported in zip(codes.of((name,)), court.supports(name), strict=True):
         rows = np.flatnonzero((place[chunk] >= 0) & ~supported)
@@ -326,7 +363,7 @@ def _mended(table: Table, repairs: dict[str, list[_Repairs]], least: float, log:
                     continue
                 rows, values = part.rows[low:high] - start, part.values.slice(low, high - low)
                 sure = part.confidence[low:high]
-                do = part.is_enough[low:high] & (sure >= least)
+                do = part.is_sure(least)[low:high]
                 doubt = ~do & (sure >= LEAST_LISTED)
                 if doubt.any():
                     log.doubtful(whole, name, rows[doubt], to_text(values.filter(pa.array(doubt))), sure[doubt])

@@ -35,6 +35,13 @@ CLEAN = """
             word = columns[name][row]
             at = draw.randrange(len(word))
             columns[name][row] = word[:at] + "q" + word[at + 1 :]
+    if "dependencies" in options:
+        columns["agent"] = [f"agent{p}" for p in place]
+    for row in range(count) if "dependencies" in options else ():
+        if row % 40 == 0:  # breaks the rules in all groups
+            columns["agent"][row], columns["town"][row] = "everywhere", columns["town"][row] + "xyz"
+        elif place[row] == 7 and row % 3 == 0:  # breaks them in one
+            columns["agent"][row], columns["town"][row] = "here", "some town"
     columns["x"][: count // 200] *= 1000
     rows = pa.table(columns)
     mine = block(count, comm.size, comm.rank)
@@ -61,7 +68,7 @@ CLEAN = """
     "options",
     [
         {},
-        {"dependencies": ["zip, kind -> town", "zip -> land", "town -> zip"], "outliers": "robust_z"},
+        {"dependencies": ["zip -> town", "zip, kind -> town", "zip -> land", "town -> zip"], "outliers": "robust_z"},
         {"outliers": "isolation", "trees": 20, "score": 0.65, "confidence": 0.97, "seed": 5},
     ],
 )
@@ -71,6 +78,9 @@ def test_errors_are_mended_alike_on_any_number_of_ranks(options, mpirun):
     assert first[2]["changed"] > 100
     assert {"dependency", "out_of_range", "spelling"} & {*first[2]["rules"]}
     assert others == [first] * 3
+    if "dependencies" in options:
+        told = {one["dependency"]: one for one in first[2]["dependencies"]}["zip -> town"]
+        assert told["violations"] > told["exceptions"] > 50  # of 60, as a zip in fifty is one of its own
 
 
 @pytest.mark.parametrize("count", [0, 3])
