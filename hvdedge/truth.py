@@ -89,7 +89,7 @@ class Same:
     Attributes:
         unnamed: records of the table that a list of clusters does not name.
     Raises:
-        RankError: of an InputError, where it cannot be read or names hardly any record of the table.
+        RankError: of an InputError, where it cannot be read, has no rows, or names hardly any record of the table.
     """
 
     def __init__(
@@ -100,6 +100,11 @@ class Same:
             if ids is None:
                 raise InputError(f"{where}: received {path!r} without id, allowed: with; set id as well")
             read_here.append(read(path))
+            if not read_here[0].num_rows:
+                raise InputError(
+                    f"{path}: received no rows, allowed: ids of {where.rpartition('.')[0]}.id; give the truth of this "
+                    "table, or leave it out"
+                )
         assert ids is not None
         known, ids = read_here[0], ids.combine_chunks()
         self._here = len(ids)

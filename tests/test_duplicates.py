@@ -20,7 +20,7 @@ from small_tables import changes, rows_of, table_of, write_csv
 
 from hvdedge import blocking, comparison, fellegi_sunter, fields, hashes, linkage
 from hvdedge.cleaning import duplicates, errors
-from hvdedge.errors import InputError
+from hvdedge.errors import InputError, RankError
 from hvdedge.hashes import hash_text
 from hvdedge.parallel import frequencies
 from hvdedge.tables import Table
@@ -397,6 +397,15 @@ def test_a_truth_of_another_table_is_one_line(comm, workspace, tmp_path):
     truth = write_csv(tmp_path / "truth.csv", "id,cluster", [(f"other{n}", n) for n in range(5)])
     with pytest.raises(InputError, match=r"received 5 rows of which 5 name no record of the table, allowed: ids of"):
         duplicates.clean(table_of(workspace, id=[*"abcdef"], x=[*range(6)]), comm, id="id", truth=truth)
+
+
+@pytest.mark.parametrize("option", ["truth", "labels"])
+def test_a_truth_that_names_nothing_is_one_line(option, comm, workspace, tmp_path):
+    path = write_csv(tmp_path / "truth.csv", "order_no,x", [])
+    line = r"truth.csv: received no rows, allowed: ids of clean.duplicates.id; give the truth of this table, or leave"
+    with pytest.raises(RankError, match=line) as caught:
+        duplicates.clean(table_of(workspace, id=[*"abc"], x=[*range(3)]), comm, id="id", **{option: path})
+    assert caught.value.is_input
 
 
 @pytest.mark.parametrize(
