@@ -266,11 +266,28 @@ def test_a_large_group_is_parted_as_if_all_pairs_were_compared():
     assert len(linkage._joined(pairs, None, float(pairs["score"].mean()))) == 59
 
 
-def test_a_threshold_of_columns_without_candidates_is_told(comm, workspace):
-    duplicates.clean(
-        table_of(workspace, x=[*range(2000)], kind=["a", "b"] * 1000), comm, threshold=1.0, columns=("kind",)
-    )
-    assert "no_candidates" in {event["what"] for event in workspace.events}
+@pytest.mark.parametrize("threshold", [None, 1.0])
+def test_columns_without_candidates_are_told(threshold, comm, workspace):
+    rows = {"x": [*range(2000)], "city": [*"abcde"] * 400, "kind": [*"vw"] * 1000}
+    duplicates.clean(table_of(workspace, **rows), comm, threshold=threshold, columns=("city", "kind"))
+    assert workspace.metrics["duplicates"]["pairs"] == 0
+    (event,) = workspace.events
+    assert event["what"] == "no_candidates"
+    assert event["action"].startswith("merged nothing but copies: no pass makes candidates of columns of so few values")
+
+
+def test_that_the_learned_model_merges_many_rows_is_told(comm, workspace, tmp_path):
+    """Each person three times, with a letter left out: two of three rows go."""
+    draw = np.random.default_rng(3)
+    names = ["".join(draw.choice([*"abcdefghijklmnop"], 9)) for _ in range(120)]
+    streets = ["".join(draw.choice([*"abcdefghijklmnop"], 12)) for _ in range(120)]
+    rows = {"name": [*names, *(name[:4] + name[5:] for name in names), *names], "street": streets * 3}
+    duplicates.clean(table_of(workspace, **rows), comm)
+    merged = workspace.metrics["duplicates"]["rows_merged"]
+    assert merged > 200
+    told = {event["what"]: event["action"] for event in workspace.events}
+    assert told["many_merged"].startswith(f"the learned model merged {merged} of 360 rows; if they are not the same")
+    assert told["many_merged"].endswith("give labels, or set a threshold")
 
 
 def test_many_records_of_one_thing_stay_together(comm, workspace):

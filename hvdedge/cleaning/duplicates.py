@@ -133,7 +133,7 @@ def clean(
         _adapted(table, blocking, bound)
         metrics["passes_narrowed"] = blocking.narrowed
     table.workspace.metrics["duplicates"] = metrics
-    _tell(metrics, threshold, _apart(keys, first, comm), table, comm)
+    _tell(metrics, threshold, link, _apart(keys, first, comm), table, comm)
     if true is not None:
         metrics |= true.judge(first, comm)
         if true.unnamed:
@@ -186,23 +186,27 @@ def _tell_no_names(table: Table, id: str, empty: int, link: bool, comm: MPI.Intr
         table.workspace.events.append({"what": "id_names_no_record", "action": f"{told}: {remedy}"})
 
 
-def _tell(metrics: dict, threshold: float | None, open_keys: list[str], table: Table, comm: MPI.Intracomm) -> None:
+def _tell(
+    metrics: dict, threshold: float | None, link: bool, open_keys: list[str], table: Table, comm: MPI.Intracomm
+) -> None:
     """Collective. Add events where what was done is likely not what was meant."""
     events, rows = table.workspace.events, int(counts(table.num_rows, comm).sum())
-    if threshold is None:
-        for told in open_keys:
-            action = f"{told}, though few rows share one; if they are, set threshold and columns, or give labels"
-            events.append({"what": "undecided", "action": action})
-        return
+    for told in open_keys:
+        action = f"{told}, though few rows share one; if they are, set threshold and columns, or give labels"
+        events.append({"what": "undecided", "action": action})
     if not metrics["passes"]:
         action = "merged nothing but copies: no pass makes candidates of columns of so few values; name others as well"
         events.append({"what": "no_candidates", "action": action})
-    if metrics["clusters_split"]:
+    if threshold is not None and metrics["clusters_split"]:
         action = f"parted {metrics['clusters_split']} groups that hung together by chains of pairs"
         events.append({"what": "clusters_split", "action": f"{action}; look at what is left of them"})
-    if metrics["rows_merged"] > MANY * rows:
-        action = f"threshold = {threshold:g} merged {metrics['rows_merged']} of {rows} rows"
-        remedy = "if they are not the same, name columns that tell records apart" + ", or raise it" * (threshold < 1)
+    if metrics["rows_merged"] > MANY * rows and (threshold is not None or not link):  # a link finds partners for many
+        action = f"merged {metrics['rows_merged']} of {rows} rows"
+        remedy = "if they are not the same, name columns that tell records apart"
+        if threshold is None:
+            action, remedy = f"the learned model {action}", f"{remedy}, give labels, or set a threshold"
+        else:
+            action, remedy = f"threshold = {threshold:g} {action}", remedy + ", or raise it" * (threshold < 1)
         events.append({"what": "many_merged", "action": f"{action}; {remedy}"})
 
 
