@@ -145,7 +145,7 @@ def _check_begun(pipeline: "Pipeline", first: str, folder: pathlib.Path) -> None
 
 
 def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, first: str | None, last: str) -> int:
-    from hvdedge import config, launch, records
+    from hvdedge import config, consistency, launch, records
     from hvdedge.named_columns import check_columns
     from hvdedge.progress import Display
 
@@ -153,6 +153,8 @@ def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, fir
     if not stages:
         click.echo(f"nothing to do: all stages up to {last} are done in {folder}")
         return 0
+    if "clean" in stages and jobs[stages[0]].cluster.settings.start == "local":
+        consistency.check_key(pipeline.path, pipeline.sections)
     records.replace(folder / "pipeline.toml", config.to_toml(pipeline.as_written()).encode())
     records.replace(folder / "cluster.toml", config.to_toml(jobs[stages[0]].cluster.as_written()).encode())
     outcome = launch.Outcome(0)

@@ -222,6 +222,7 @@ def read_pipeline(
     stages = _stages(tree, last)
     reading = _Reading(path, seed, last if "train" in stages else stages[-2])
     sections = {stage: reading.section(stage, tree.get(stage, {})) for stage in STAGES}
+    consistency.check_privacy(path, sections)
     consistency.check_split(path, sections)
     if last in STAGES[STAGES.index("train") :]:
         consistency.check_features(path, sections, is_given="extract" in tree)

@@ -1,5 +1,6 @@
 """What the sections of a pipeline must say of each other, held before anything runs."""
 
+import os
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -75,6 +76,52 @@ def check_model(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
         f"{', '.join(made)} of {maker}, allowed: "
         + (f"{', '.join(able)}; change one" if able else "none yet; end the pipeline with [extract]")
     )
+
+
+def check_privacy(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
+    """Hold that no column is named in two treatments, nor dropped and counted in groups, and that k has its columns.
+
+    Raises:
+        InputError: where one is, or it has none.
+    """
+    for chosen in (one for one in sections["clean"].methods if one.name == "privacy"):
+        options, taken = chosen.options, dict[str, str]()
+        for option in ("drop", "hash", "generalise", "mask"):
+            for name in dict.fromkeys(options[option]):
+                if name in taken:
+                    raise InputError(
+                        f"{path}: clean.privacy.{option}: received {name!r}, which is in {taken[name]!r}, too, "
+                        "allowed: one; choose"
+                    )
+                taken[name] = option
+        for name in options["quasi"]:
+            if taken.get(name) == "drop":
+                raise InputError(
+                    f"{path}: clean.privacy.quasi: received {name!r}, which is dropped, allowed: columns that are kept"
+                    "; leave it out"
+                )
+        if bool(options["k"]) != bool(options["quasi"]):
+            raise InputError(
+                f"{path}: clean.privacy.k: received {options['k']} with quasi = {list(options['quasi'])}, allowed: k "
+                "of at least 1 with columns, or neither; name the columns that could tell a person together"
+            )
+        if options["suppress"] and not options["k"]:
+            raise InputError(f"{path}: clean.privacy.suppress: received true without k, allowed: with; set k and quasi")
+
+
+def check_key(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
+    """Hold that what [clean.privacy] hashes has a key here: for ranks that all run on this machine.
+
+    Raises:
+        InputError: where it has none.
+    """
+    for chosen in (one for one in sections["clean"].methods if one.name == "privacy"):
+        key, variable = chosen.options["key"], chosen.options["key_variable"]
+        if chosen.options["hash"] and not key and not os.environ.get(variable):
+            raise InputError(
+                f"{path}: clean.privacy.hash: received no key, neither in a file (key = {key!r}) nor in the "
+                f"environment variable {variable}, allowed: at least 16 bytes; make one with: openssl rand -hex 32"
+            )
 
 
 def check_tables(path: pathlib.Path, sections: Mapping[str, "Section"], sources: Iterable[pathlib.Path]) -> None:

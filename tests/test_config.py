@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvdedge import config, methods
+from hvdedge import config, consistency, methods
 from hvdedge.errors import InputError
 
 PREPARE = '[prepare]\nreader = "csv"\nsource = "rows.csv"\n'
@@ -170,6 +170,15 @@ WRONG = [
     ("clean.labels.folds=1", "clean.labels.folds", "received 1, allowed: a whole number from 2;"),
     ("clean.missing=3", "clean.missing", "section"),
     ("clean.missing.methods=mean", "clean.missing.methods", "did you mean 'method'"),
+    (
+        'clean.privacy={drop = ["a"], mask = ["b", "a"]}',
+        "clean.privacy.mask",
+        "'a', which is in 'drop', too, allowed: one",
+    ),
+    ('clean.privacy={drop = ["a"], quasi = ["a"], k = 2}', "clean.privacy.quasi", "'a', which is dropped"),
+    ('clean.privacy={quasi = ["a"]}', "clean.privacy.k", "received 0 with quasi = ['a'], allowed: k of at least 1"),
+    ("clean.privacy.k=3", "clean.privacy.k", "received 3 with quasi = [], allowed: k of at least 1 with columns"),
+    ("clean.privacy.suppress=true", "clean.privacy.suppress", "true without k"),
     ("compress.prune.sparsity=1", "compress.prune.sparsity", "below 1"),
     ("extract.test=1.5", "extract.test", "a number above 0 below 1"),
     ("memory=lots", "memory", "512MB"),
@@ -192,6 +201,22 @@ def test_what_is_wrong_is_named_in_one_line(pipeline, change, where, says):
     assert where in str(error.value)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_columns_are_hashed_with_a_key_only(pipeline, monkeypatch):
+    monkeypatch.delenv("HVDEDGE_PRIVACY_KEY", raising=False)
+    monkeypatch.setenv("HVDEDGE_OTHER", "0123456789abcdef")
+    for section in ("", "[clean.privacy]\n", '[clean.privacy]\nhash = "a"\nkey_variable = "HVDEDGE_OTHER"\n'):
+        found = pipeline(MINIMAL + section)
+        consistency.check_key(found.path, found.sections)
+    found = pipeline(MINIMAL + '[clean.privacy]\nhash = "a"\n')
+    with pytest.raises(
+        InputError, match="some.toml: clean.privacy.hash: received no key, .*allowed: at least 16 bytes"
+    ):
+        consistency.check_key(found.path, found.sections)
+    (found.path.parent / "key.txt").write_text("0123456789abcdef")
+    found = pipeline(MINIMAL + '[clean.privacy]\nhash = "a"\nkey = "key.txt"\n')
+    consistency.check_key(found.path, found.sections)
 
 
 @pytest.mark.parametrize("text", ["case = \n", "[train\n", 'case = "a"\ncase = "b"\n'])

@@ -28,6 +28,7 @@ drop = ["cl*"]
 model = "dense"
 """
 COLUMNS = ["order", "client", "price", "price_2", "[EUR]", "paid", "row"]
+KINDS = {"order": "integer", "client": "category", "price": "float", "price_2": "float", "row": "date"}
 WRONG = [
     ("clean.duplicates.id=oder", "clean.duplicates.id: received 'oder', which matches no column", "mean 'order'?"),
     (
@@ -57,10 +58,13 @@ def check(tmp_path):
     """Hold a pipeline's columns against those of a prepared table."""
     (tmp_path / "rows.csv").write_text("a\n1\n")
 
-    def run(*changes, text=PIPELINE, columns=COLUMNS, stages=config.STAGES[1:]):
+    def run(*changes, text=PIPELINE, columns=COLUMNS, stages=config.STAGES[1:], files="abc"):
         (tmp_path / "some.toml").write_text(text)
         record = RunRecord("prepare", "some", "r", "done", "local", "", None, 1)
-        record.metrics = {"columns": dict.fromkeys(columns, {})}
+        record.metrics = {
+            "columns": {name: {"type": KINDS.get(name, "text")} for name in columns},
+            "files": [{"file": f"{name}.csv", "rows": number} for number, name in enumerate(files)],
+        }
         record.write(tmp_path)
         check_columns(config.read_pipeline(tmp_path / "some.toml", changes), stages, tmp_path)
 
@@ -128,3 +132,64 @@ def test_every_option_called_for_a_column_is_one():
             for option, its in methods.find(kind, name, "").options.items():
                 if option in called and (kind, name, option) not in numbers:
                     assert its.type in (ColumnName, tuple[ColumnName, ...]), (kind, name, option)
+
+
+def test_labels_are_looked_for_where_clean_runs(check):
+    text = PIPELINE.replace('label = "paid"\nsplit', 'label = "order"\nsplit') + "[clean.labels]\n"
+    check(text=text)  # what extract learns
+    text = text.replace('label = "order"', "").replace('by = "client"', 'by = "client"\ntask = "regression"')
+    check(text=text, stages=["profile"])
+    with pytest.raises(
+        InputError, match=r"clean.labels.label: received nothing and took 'label', which .*; name one by"
+    ):
+        check(text=text, stages=["clean"])
+    check(text=text, stages=["clean"], columns=[*COLUMNS, "label"])
+
+
+def test_records_are_linked_of_two_files_with_rows(check):
+    check("clean.duplicates.link=true")
+    with pytest.raises(
+        InputError, match="clean.duplicates.link: received true with rows of one file only, allowed: two"
+    ):
+        check("clean.duplicates.link=true", files="ab")  # the first one has none
+
+
+DROPS = '[clean.privacy]\ndrop = ["pa*", "price_2"]\n'
+
+
+def test_what_privacy_drops_is_needed_by_nothing_after_it(check):
+    text = PIPELINE.replace('[profile.correlations]\nlabel = "paid"', "")
+    line = (
+        r"extract.label: received 'paid', which \[clean.privacy\] drops before, allowed: order, client, price, \[EUR\]"
+    )
+    with pytest.raises(InputError, match=line):
+        check(text=text + DROPS)
+    check("extract.label=price", text=text + DROPS)
+    with pytest.raises(InputError, match="extract.drop: received 'price_2', which"):
+        check("extract.label=price", 'extract.drop=["price_2"]', text=text + DROPS)
+    before, after = (
+        ("[clean.missing]\ncolumns = ['price_2']\n", DROPS),
+        (DROPS, "[clean.missing]\ncolumns = ['price_2']\n"),
+    )
+    text = text.replace('[clean.missing]\ncolumns = ["price*", "[EUR]"]\n', "")
+    check("extract.label=price", text=text + "".join(before))
+    with pytest.raises(InputError, match="clean.missing.columns: received 'price_2', which"):
+        check("extract.label=price", text=text + "".join(after))
+
+
+def test_rows_are_split_in_time_by_what_has_an_order(check):
+    check("extract.split=time", "extract.by=row")
+    check("extract.split=time", "extract.by=_line")
+    line = "extract.by: received 'client', a column of category for split = 'time', allowed: dates, times, numbers"
+    with pytest.raises(InputError, match=line + r" \(order, price, price_2, row\); name another column"):
+        check("extract.split=time")
+    with pytest.raises(InputError, match="extract.by: received 'row', a column of text for split"):
+        check("extract.split=time", "extract.by=row", "clean.privacy.generalise=row")
+
+
+def test_numbers_are_made_of_no_text(check):
+    check('extract.numbers=["price*", "row"]')
+    with pytest.raises(
+        InputError, match="extract.numbers: received 'client', category, allowed: numbers, booleans and"
+    ):
+        check('extract.numbers=["price*", "cl*"]')
