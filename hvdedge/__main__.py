@@ -39,8 +39,9 @@ class Commands(click.Group):
             sys.exit(1)
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
+            remedy = "change its rights" if isinstance(error, PermissionError) else "make room"
             click.echo(
-                f"hvdedge: {place}cannot be read or written ({error.strerror}); make room or name another", err=True
+                f"hvdedge: {place}cannot be read or written ({error.strerror}); {remedy} or name another", err=True
             )
             sys.exit(2)
 
@@ -228,4 +229,4 @@ def _tell_left_out(lines: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="hvdedge")

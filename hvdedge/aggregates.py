@@ -56,8 +56,8 @@ def parse(texts: tuple[str, ...], table: Table) -> list[Aggregate]:
         for name, kinds in ((one.of, allowed), (one.by, None)):
             if name and name not in table.columns:
                 raise InputError(
-                    f"extract.aggregates: received {text!r}, allowed: columns of {shown(offered(table))}; name one "
-                    "of these"
+                    f"extract.aggregates: received {text!r}, in which {name!r} is no column of the features, allowed: "
+                    f"{shown(offered(table))}, not the label, which a feature must not tell; name one of these"
                 )
             holds = kind(table.schema.field(name).type) if name else ""
             if holds == "array" or (name and kinds and holds not in kinds):

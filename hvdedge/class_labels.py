@@ -46,9 +46,13 @@ def check_label(table: Table, label: str, comm: MPI.Intracomm) -> pa.Array:
         )
     counted = value_counts(table, [label], MOST_CLASSES, comm)[label]
     if counted is None or len(counted) < 2:
+        many = (
+            f"over {MOST_CLASSES} different labels"
+            if counted is None
+            else ("no label", "one label alone")[len(counted)]
+        )
         raise InputError(
-            f"extract.label: received {label!r} with {f'over {MOST_CLASSES}' if counted is None else len(counted)} "
-            f"different labels, allowed: 2 to {MOST_CLASSES}; name another column"
+            f"extract.label: received {label!r} with {many}, allowed: 2 to {MOST_CLASSES}; name another column"
         )
     rows = pc.sum(counted["count"]).as_py()
     once = pc.sum(pc.equal(counted["count"], 1)).as_py()

@@ -80,6 +80,11 @@ def offered(table: Table) -> list[str]:
     return [name for name in table.columns if name != SPLIT]
 
 
+def of_classes(names: Sequence[str]) -> str:
+    """Return `class a` or `classes a, b` for a message."""
+    return f"class{'es' * (len(names) != 1)} {shown(names)}"
+
+
 def shown(names: Sequence[str]) -> str:
     """Return the names for a message, the middle left out where there are many."""
     short = [*names] if len(names) <= 12 else [*names[:9], "...", *names[-2:]]

@@ -222,6 +222,7 @@ def read_pipeline(
     stages = _stages(tree, last)
     reading = _Reading(path, seed, last if "train" in stages else stages[-2])
     sections = {stage: reading.section(stage, tree.get(stage, {})) for stage in STAGES}
+    consistency.check_rules(path, sections)
     consistency.check_privacy(path, sections)
     consistency.check_split(path, sections)
     if last in STAGES[STAGES.index("train") :]:
@@ -445,8 +446,14 @@ def _find_path(path: pathlib.Path, where: str, value: str) -> pathlib.Path:
     """Return where a path named in a pipeline is: beside the TOML, else under $HVDEDGE_DATA."""
     data = pathlib.Path(os.environ.get("HVDEDGE_DATA") or ROOT / "data")
     for place in (path.parent / value, data / value):
-        if place.exists() or _glob(place):
-            return place.resolve() if place.exists() else place.absolute()
+        try:
+            if place.exists() or _glob(place):
+                return place.resolve() if place.exists() else place.absolute()
+        except PermissionError as error:
+            raise InputError(
+                f"{path}: {where}: received {value!r}, of which {error.filename} cannot be read ({error.strerror}), "
+                "allowed: files and folders that you may read; change their rights, or name others"
+            ) from None
     raise InputError(
         f"{path}: {where}: received {value!r}, found neither in {path.parent.resolve()} nor in {data.resolve()}"
         "; put it there, or set HVDEDGE_DATA to the folder that holds it"

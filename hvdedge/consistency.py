@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hvdedge import methods
 from hvdedge.errors import InputError
-from hvdedge.options import Path, SomeRanks
+from hvdedge.options import ColumnRule, Path, SomeRanks
 
 if TYPE_CHECKING:
     from hvdedge.config import Section
@@ -122,6 +122,24 @@ def check_key(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
                 f"{path}: clean.privacy.hash: received no key, neither in a file (key = {key!r}) nor in the "
                 f"environment variable {variable}, allowed: at least 16 bytes; make one with: openssl rand -hex 32"
             )
+
+
+def check_rules(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
+    """Hold that rules between columns have an arrow, with columns on both sides.
+
+    Raises:
+        InputError: where one has none.
+    """
+    for stage, section in sections.items():
+        for chosen in section.methods:
+            rules = [name for name, option in chosen.method.options.items() if option.type == tuple[ColumnRule, ...]]
+            for name, rule in ((one, its) for one in rules for its in chosen.options[one]):
+                columns = [part.strip() for part in rule.replace("->", ",").split(",")]
+                if rule.count("->") != 1 or not all(columns):
+                    raise InputError(
+                        f"{path}: {stage}.{chosen.name}.{name}: received {rule!r}, allowed: columns -> columns, such "
+                        "as ZipCode -> City; write it so"
+                    )
 
 
 def check_tables(path: pathlib.Path, sections: Mapping[str, "Section"], sources: Iterable[pathlib.Path]) -> None:

@@ -22,9 +22,10 @@ def determined(path: pathlib.Path, names: Collection[str]) -> dict[str, str]:
         listed = json.loads(path.read_bytes())["functional_dependencies"]
         follows = {(left[0], right) for left, right in listed if len(left) == 1}
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or ("it has none" if isinstance(error, KeyError) else "it is none")
         raise InputError(
             f"extract.dependencies: received {path}, in which no functional dependencies can be read "
-            f"({type(error).__name__}), allowed: a data_profile.json with them; add [profile.functional_dependencies]"
+            f"({reason}), allowed: a data_profile.json with them; add [profile.functional_dependencies]"
         ) from None
     found = {}
     for at, name in enumerate(names):

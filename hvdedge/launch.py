@@ -220,14 +220,15 @@ class _Watch:
     show: Callable[[dict[str, Any]], None]
     errors: list[dict[str, Any]] = field(default_factory=list)
     lost: re.Match | None = None
-    first_line: str = ""
+    first_words: str = ""
+    is_in_banner: bool = False
 
     def take(self, line: str) -> bool:
         """Take in one line; tell whether it belongs into the log."""
         if not line.startswith(EVENT):
             if found := LOST.search(line):
                 self.lost = found
-            self.first_line = self.first_line or line.strip("- \n")
+            self._hear(line.split())
             return True
         with contextlib.suppress(ValueError):  # a line that a dying rank broke off
             event = json.loads(line.removeprefix(EVENT))
@@ -236,6 +237,14 @@ class _Watch:
             else:
                 self.show(event)
         return False
+
+    def _hear(self, words: list[str]) -> None:
+        """Keep the first line that says something; of what stands between two rules, as mpirun warns, all lines."""
+        is_rule = bool(words) and not "".join(words).strip("-")
+        if is_rule:
+            self.is_in_banner = not self.first_words
+        elif self.is_in_banner or not self.first_words:
+            self.first_words = " ".join([self.first_words, *words]).strip()
 
 
 def run_job(job: Job, show: Callable[[dict[str, Any]], None]) -> Outcome:
@@ -294,8 +303,10 @@ def _outcome(job: Job, watch: _Watch, status: int, before: bytes, log: pathlib.P
         ending = f"signal {status - 128}" if status > 128 else f"status {status}"
         cause = f"rank {rank} on host {host} ended by {ending}; 9 is what the system sends when memory runs out"
     else:
-        said = f": {watch.first_line}" if watch.first_line else ""
+        said = f": {watch.first_words}" if watch.first_words else ""
         cause = f"mpirun ended with status {status} and no rank said why{said}"
+        if job.cluster.settings.start != "local":
+            cause += f"; see to the hosts in {job.cluster.hostfile}, and the network in {job.cluster.hostfile}.toml"
     _mark(job, "failed", cause)
     return Outcome(1, f"{job.stage}: {cause}; log: {log}")
 
@@ -387,7 +398,9 @@ def sbatch_script(cluster: Cluster, name: str, ranks: int, folder: pathlib.Path,
         first, rest = path.read_text(encoding="utf-8").split("\n", 1)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: received no script that can be read ({error}); --submit needs it for cluster {cluster.name}"
+            f"--submit: received the cluster {cluster.name!r}, for which {path} cannot be read "
+            f"({getattr(error, 'strerror', None) or error}), allowed: one with such a script; name one, such as "
+            "--cluster server, or write that file"
         ) from None
     options = {
         "job-name": f"hvdedge-{name}",

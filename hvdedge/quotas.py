@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.columns import shown
+from hvdedge.columns import of_classes
 from hvdedge.errors import InputError
 from hvdedge.sampling import first_row
 from hvdedge.splits import largest_remainder
@@ -72,7 +72,7 @@ def quotas(rows: Labelled, share: float) -> tuple[np.ndarray, dict[str, str]]:
     wanted = round(total * Fraction(repr(float(share))))
     parts = np.array(largest_remainder(wanted, [Fraction(size, total) for size in rows.sizes.tolist()]), np.int64)
     few = (parts == 0) & (rows.sizes > 0)
-    told = f"one row is kept of the classes {shown(rows.named(few))}, of which the share of {share:g} keeps none"
+    told = f"one row is kept of the {of_classes(rows.named(few))}, of which the share of {share:g} keeps none"
     return np.where(few, 1, parts), {"adapted": told} if few.any() else {}
 
 
@@ -107,7 +107,7 @@ def kept(features: Features, rows: Labelled, weights: np.ndarray, comm: MPI.Intr
     lost = rows.named((sizes == 0) & (rows.sizes > 0))
     if lost:
         raise InputError(
-            f"extract: received a selection of {int(sizes.sum())} rows with none of the classes {shown(lost)}, "
+            f"extract: received a selection of {int(sizes.sum())} rows with none of the {of_classes(lost)}, "
             "allowed: at least one of each; keep more, or as large a share of each class by [extract.stratified]"
         )
     by_class = dict(zip(rows.names, sizes.tolist(), strict=True)) if _has_classes(features) else {}

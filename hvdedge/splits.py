@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.columns import CLOCKS, NUMBERS, kind, shown, to_floats, to_text
+from hvdedge.columns import CLOCKS, NUMBERS, kind, of_classes, to_floats, to_text
 from hvdedge.errors import InputError
 from hvdedge.hashes import hash_text
 from hvdedge.mixing import GOLDEN, mix
@@ -198,8 +198,9 @@ def classes_left_out(
     names = np.array([str(name) for name in classes.to_pylist()], object)
     if not rows[0].all():
         raise InputError(
-            f"extract.split: received {where}, which leaves no row for training of the classes "
-            f"{shown(names[rows[0] == 0].tolist())}, allowed: at least one of each; split otherwise or leave these out"
+            f"extract.split: received {where}, which leaves no row for training of the "
+            f"{of_classes(names[rows[0] == 0].tolist())}, allowed: at least one of each; split otherwise or leave them "
+            "out"
         )
     missing = {SPLITS[number]: names[rows[number] == 0].tolist() for number in (1, 2) if rows[number].any()}
     return {name: found for name, found in missing.items() if found}

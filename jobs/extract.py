@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from hvdedge import splits, storage, tensors
 from hvdedge.class_labels import check_label
-from hvdedge.columns import shown
+from hvdedge.columns import of_classes
 from hvdedge.errors import InputError
 from hvdedge.label_values import find_task
 from hvdedge.parallel import agree, allgather_json, bcast_json
@@ -93,7 +93,7 @@ def _split(stage: Stage, table: Table) -> np.ndarray:
     missing = splits.classes_left_out(codes, labels, how, remedy, stage.comm)
     stage.metrics["classes_left_out"] = missing
     for name, classes in missing.items():
-        action = f"no row for {name} of the classes {shown(classes)}; give more rows of them, or {remedy}"
+        action = f"no row for {name} of the {of_classes(classes)}; give more rows of them, or {remedy}"
         stage.note(what="classes_left_out", action=action)
     return codes
 

@@ -115,6 +115,20 @@ def test_a_folder_that_may_not_be_read_is_not_called_empty(pipeline, tmp_path, m
         pipeline(text)
 
 
+def test_files_that_may_not_be_looked_for_are_one_line(pipeline, monkeypatch):
+    stat = os.stat
+
+    def refuse(place, **options):  # as the system does, but root sees everything
+        if "locked" in str(place):
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return stat(place, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    line = r"prepare.source: received 'locked/\*.csv', of which .*locked/\*.csv cannot be read \(Permission denied\), "
+    with pytest.raises(InputError, match=line + "allowed: files and folders that you may read; change their rights"):
+        pipeline(MINIMAL.replace("rows.csv", "locked/*.csv"))
+
+
 def test_a_missing_source_says_where_it_can_be_had(pipeline):
     text = MINIMAL.replace('source = "rows.csv"', 'source = "none.csv"\norigin = "the archive"\nsha256 = "abc"')
     with pytest.raises(
@@ -179,6 +193,8 @@ WRONG = [
     ('clean.privacy={quasi = ["a"]}', "clean.privacy.k", "received 0 with quasi = ['a'], allowed: k of at least 1"),
     ("clean.privacy.k=3", "clean.privacy.k", "received 3 with quasi = [], allowed: k of at least 1 with columns"),
     ("clean.privacy.suppress=true", "clean.privacy.suppress", "true without k"),
+    ('clean.errors.dependencies=["zip city"]', "clean.errors.dependencies", "'zip city', allowed: columns -> columns,"),
+    ('clean.errors.dependencies=["a -> b ->"]', "clean.errors.dependencies", "such as ZipCode -> City; write it so"),
     ("compress.prune.sparsity=1", "compress.prune.sparsity", "below 1"),
     ("extract.test=1.5", "extract.test", "a number above 0 below 1"),
     ("memory=lots", "memory", "512MB"),

@@ -163,7 +163,7 @@ def test_each_decision_can_be_overruled(comm, workspace):
         ({"one_hot": ("n",), "hash": ("n",)}, "extract.hash: received 'n', which one_hot names, too, allowed: one"),
         ({"drop": ("*",)}, r"extract: received no column that tells rows apart \(n: drop names it, t: drop names it"),
         ({"label": "l"}, "extract.label: received 'l', array, allowed: boolean"),
-        ({"label": "c"}, "extract.label: received 'c' with 1 different labels"),
+        ({"label": "c"}, "extract.label: received 'c' with one label alone"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(options, line, comm, workspace):
@@ -262,11 +262,21 @@ def test_a_column_of_values_that_hardly_come_twice_leaves_the_others_in(comm, wo
     assert extract(made(workspace, **rows), comm, dependencies=path).left_out == {}
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"functional_dependencies": 3}'])
-def test_a_profile_without_dependencies_is_refused(content, comm, workspace, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "it is none"),
+        ("{}", "it has none"),
+        ("[1]", "it is none"),
+        ('{"functional_dependencies": 3}', "it is none"),
+    ],
+)
+def test_a_profile_without_dependencies_is_refused(content, reason, comm, workspace, tmp_path):
     path = tmp_path / "data_profile.json"
     path.write_text(content)
-    with pytest.raises(InputError, match="extract.dependencies: received .* add .profile.functional_dependencies."):
+    with pytest.raises(
+        InputError, match=rf"extract.dependencies: received .* \({reason}\), .* add .profile.functional_dep"
+    ):
         extract(made(workspace, n=[1, 2, 3, 4]), comm, dependencies=str(path))
 
 
@@ -307,9 +317,9 @@ def test_an_aggregate_that_is_the_same_everywhere_is_left_out(comm, workspace):
     [
         ("total(n) by client", "received 'total.n. by client', allowed: 'count by COLUMN'"),
         ("mean by client", "allowed: 'count by COLUMN'"),
-        ("mean(m) by client", "received 'mean.m. by client', allowed: columns of"),
-        ("mean(n) by town", "received 'mean.n. by town', allowed: columns of"),
-        ("mean(label) by client", "received 'mean.label. by client', allowed: columns of"),
+        ("mean(m) by client", "received 'mean.m. by client', in which 'm' is no column of the features"),
+        ("mean(n) by town", "received 'mean.n. by town', .*, allowed: client, n, list, not the label,"),
+        ("mean(label) by client", "received 'mean.label. by client', .* not the label, which a feature"),
         ("mean(client) by n", "but 'client' holds text, allowed: integer, float"),
         ("shares(n) by client", "but 'n' holds integer, allowed: category, text, boolean"),
         ("count by list", "but 'list' holds array, allowed: all but arrays"),

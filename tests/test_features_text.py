@@ -119,7 +119,7 @@ def test_categories_are_text_and_rows_without_a_label_are_left_out(comm, workspa
         ({"column": "texts"}, "extract.column: received 'texts', no column, allowed: a column of text .text"),
         ({"column": "n"}, "extract.column: received 'n', integer, allowed: a column of text .text"),
         ({"column": "label"}, "extract.column: received 'label', the label, allowed: a column of text .text"),
-        ({"label": "n"}, "extract.label: received 'n' with 1 different labels"),
+        ({"label": "n"}, "extract.label: received 'n' with one label alone"),
         ({"length": 5000}, "extract.length: received 5000, allowed: up to 4096; lower it"),
         ({"least": 9}, "extract.least: received 9 for 'text', of which no token is there as often"),
     ],

@@ -1,12 +1,15 @@
 """Command lines as whole lists, what reaches the ranks' environment, and which stages are still to be run."""
 
+import errno
 import pathlib
 import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 from hvdedge import clusters, config, launch, records
+from hvdedge.__main__ import main
 from hvdedge.errors import InputError
 from hvdedge.records import Output, RunRecord
 
@@ -208,3 +211,69 @@ def test_the_batch_script_asks_for_the_ranks_and_quotes_its_arguments(tmp_path):
     assert sum(line.startswith("#SBATCH --ntasks=") for line in lines) == 1
     assert "'jobs/my case.toml' --run x" in script
     assert '"$@"' not in script
+
+
+def test_a_cluster_without_a_batch_script_is_one_line(tmp_path):
+    line = (
+        r"--submit: received the cluster 'local', for which .*local.sbatch cannot be read \(No such file or directory"
+    )
+    with pytest.raises(
+        InputError, match=line + r"\), allowed: one with such a script; name one, such as --cluster server"
+    ):
+        launch.sbatch_script(clusters.read_cluster("local"), "digits-x", 2, tmp_path, [])
+
+
+BANNER = """
+-----------------------------------
+WARNING: An invalid value was given for oob_tcp_if_include.  This
+value will be ignored.
+
+  Value:      192.168.1.0/24
+  Message:    Did not find interface matching this subnet
+-----------------------------------
+ssh: Could not resolve hostname pi02
+-----------------------------------
+A daemon failed
+-----------------------------------
+"""
+HEARD = (
+    "WARNING: An invalid value was given for oob_tcp_if_include. This value will be ignored. Value: 192.168.1.0/24 "
+    "Message: Did not find interface matching this subnet"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [(BANNER, HEARD), ("\nno  room\nand more\n---\nlast\n", "no room"), ("---\n---\na\nb\n", "a b"), ("\n", "")],
+)
+def test_of_what_mpirun_says_the_first_line_or_banner_is_told_whole(said, heard):
+    watch = launch._Watch(lambda event: None)
+    assert all(watch.take(line) for line in said.splitlines(keepends=True))
+    assert watch.first_words == heard
+
+
+def test_the_command_has_one_name_however_it_is_started():
+    command = [sys.executable, "-m", "hvdedge", "run", "some.toml", "--rank", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=config.ROOT, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("hvdedge run: No such option '--rank'")
+    assert done.stderr.endswith("Try 'hvdedge run --help'.\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied", "x"),
+            "(Permission denied); change its rights or name another",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), "(No space left on device); make room or name another"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(error, line, monkeypatch):
+    def refuse(name):
+        raise error
+
+    monkeypatch.setattr(clusters, "read_cluster", refuse)
+    done = CliRunner().invoke(main, ["run", "some.toml"])
+    assert (done.exit_code, done.stderr) == (2, f"hvdedge: x: cannot be read or written {line}\n")

@@ -79,7 +79,7 @@ def test_a_class_of_few_rows_keeps_one_and_it_is_told(comm):
     y = np.where(np.arange(200) == 6, 1, 0)
     found = stratified.select(features_of(X, y, comm), comm, share=0.1)
     assert found.facts["by_class"] == {"0": 16, "1": 1}
-    assert found.facts["adapted"] == "one row is kept of the classes 1, of which the share of 0.1 keeps none"
+    assert found.facts["adapted"] == "one row is kept of the class 1, of which the share of 0.1 keeps none"
 
 
 def test_labels_that_are_numbers_are_sampled_as_one_class(comm):

@@ -170,8 +170,8 @@ def test_a_split_that_a_column_names_is_taken_as_it_is(comm):
             "extract.split: received 'time' by 'day', which leaves no row for training, allowed: at least one; .*wait",
         ),
         ([0, 0, 0, 0], "which leaves no row for the test, allowed"),
-        ([0, 2, 0, 2], "which leaves no row for training of the classes b, allowed: at least one of each"),
-        ([0, 255, 2, 255], "which leaves no row for training of the classes b"),
+        ([0, 2, 0, 2], "which leaves no row for training of the class b, allowed: at least one of each"),
+        ([0, 255, 2, 255], "which leaves no row for training of the class b"),
     ],
 )
 def test_a_split_that_cannot_be_learnt_from_or_tested_is_refused(codes, line, comm):

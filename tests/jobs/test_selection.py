@@ -78,7 +78,7 @@ def test_a_class_too_small_for_its_share_is_told_as_an_event(points, hvdedge, re
     assert run(hvdedge, points, "k_center.share=0.02", "stratified.share=1", to="extract").status == 0
     [event] = record(points / "results/points/a", "extract")["events"]
     assert (event["what"], event["method"]) == ("adapted", "k_center")
-    assert event["action"] == "one row is kept of the classes rare, of which the share of 0.02 keeps none"
+    assert event["action"] == "one row is kept of the class rare, of which the share of 0.02 keeps none"
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,8 @@ def test_a_split_left_empty_and_classes_left_out_are_told(shop, hvdedge, record)
     left_out, empty = found["events"]
     assert {*found["metrics"]["classes_left_out"]} == {"test"}
     assert left_out["what"] == "classes_left_out"
-    assert f"no row for test of the classes {found['metrics']['classes_left_out']['test'][0]}" in left_out["action"]
+    classes = ", ".join(found["metrics"]["classes_left_out"]["test"])
+    assert f"no row for test of the class{'es' * (', ' in classes)} {classes};" in left_out["action"]
     assert (empty["what"], found["metrics"]["rows"]["validation"]) == ("validation_empty", 0)
     assert empty["action"].startswith("validation = 0.001 leaves none of 400 examples for validation")
     assert f"validation empty: action = {empty['action']}" in done.out
