@@ -314,7 +314,7 @@ def _tell(court: Court, mended: dict[str, np.ndarray], table: Table, comm: MPI.I
     for rule, rows, example in court.unsettled(mended, comm):
         action = f"left {rows} rows that break {rule}, as nothing is sure enough; they are listed, rule doubtful"
         if example:
-            action += f"; they gather where {example[0]} = {example[1]}: if these are wrong, set exceptions = false"
+            action += f"; some gather where {example[0]} = {example[1]}: if these are wrong, set exceptions = false"
         table.workspace.events.append({"what": "dependency_broken", "action": action})
 
 
