@@ -16,7 +16,8 @@ DAY = r"\d{1,2}([-./])\d{1,2}[-./](\d{4}|\d{2})"
 ISO = r"\d{4}[-./]\d{1,2}[-./]\d{1,2}"
 WEEK = r"\d{4}-?W\d\d-?[1-7]"
 ZONE = r"\s?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?"
-CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s?[AaPp]\.?[Mm]\.?)?"
+_PAST_HOUR = r":[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?"
+CLOCK = rf"(?:(?:0?[1-9]|1[0-2]){_PAST_HOUR}\s?[AaPp]\.?[Mm]\.?|(?:[01]?\d|2[0-3]){_PAST_HOUR})"  # 75:30 is a duration
 NAME = r"[A-Za-zÀ-ÿ]{3,10}"
 WEEKDAY = rf"(?:{NAME}\.?,?\s+)?"
 OF = r"(?:de\s+|of\s+)?"
@@ -162,22 +163,20 @@ def _civil(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
 
 
 def _clocks(clocks: pa.Array, zones: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Return microseconds of the day, the zone taken off, and whether there is such a time."""
+    """Return microseconds of the day, the zone taken off, and whether there is a time: text like CLOCK, or ""."""
     found = pc.extract_regex(clocks, _CLOCK_PARTS)
-    is_right = found.is_valid().to_numpy(zero_copy_only=False)
     hour, minute, second = (_ints(pc.struct_field(found, name)) for name in ("hour", "minute", "second"))
     part = pc.utf8_slice_codeunits(pc.struct_field(found, "part"), 0, 6)
     micros = _ints(pc.utf8_rpad(pc.if_else(pc.equal(part, ""), "0", part), 6, "0"))
     half = pc.utf8_lower(pc.struct_field(found, "half"))
     is_half = np.asarray(pc.fill_null(pc.not_equal(half, ""), False))
     is_later = np.asarray(pc.fill_null(pc.equal(half, "p"), False))
-    is_right = is_right & (~is_half | ((hour >= 1) & (hour <= 12))) & (minute < 60) & (second < 60)
     hour = np.where(is_half, hour % 12 + 12 * is_later, hour)
-    is_right &= hour < 24
     away = pc.extract_regex(zones, _ZONE_PARTS)
     shift = _ints(pc.struct_field(away, "hours")) * HOUR + _ints(pc.struct_field(away, "minutes")) * MINUTE
     is_east = np.asarray(pc.fill_null(pc.equal(pc.struct_field(away, "sign"), "+"), False))
-    return hour * HOUR + minute * MINUTE + second * 1_000_000 + micros - np.where(is_east, shift, -shift), is_right
+    day_part = hour * HOUR + minute * MINUTE + second * 1_000_000 + micros
+    return day_part - np.where(is_east, shift, -shift), found.is_valid().to_numpy(zero_copy_only=False)
 
 
 def _ints(texts: pa.Array) -> np.ndarray:

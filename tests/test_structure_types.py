@@ -250,6 +250,12 @@ CARDS = ["4111111111111111", "5500005555555559", "340000000000009", "30000000000
         (["2024-01-02 10:00", "2024-01-03"], "timestamp"),
         (["Thu, 07 Mar 2024 10:00:00 +0100"], "timestamp"),
         (["10:00", "11:30:05"], "time"),
+        (["10:00"] * 49 + ["25:00"], "time"),
+        (["55:19", "75:30", "31:02"], "text"),
+        ([f"{hour}:30:00" for hour in range(41)], "text"),
+        (["10:60", "11:75"], "text"),
+        (["13:00 pm", "0:30 am", "14:00 am"], "text"),
+        ([f"2024-01-02 {hour}:00" for hour in range(20, 30)], "text"),
         (["red", "blue", "red", "blue"], "category"),
         (["red", "Red", "RED ", "red"], "category"),
         (["red", "blue", "green"], "text"),
@@ -263,6 +269,17 @@ CARDS = ["4111111111111111", "5500005555555559", "340000000000009", "30000000000
 )
 def test_the_type_is_what_all_but_strays_have(cells, name):
     assert types.repair([evidence(*cells)]).name == name
+
+
+@pytest.mark.parametrize("form", ["2024-01-02 {}:00", "02.01.2024 {}:15:10"])
+def test_a_time_that_no_day_has_makes_no_timestamp_also_among_many_values(form):
+    column = Evidence()
+    hours = [f"{hour:02d}" for hour in range(100)]
+    for cells in ([f"{day} x" for day in range(300)], [form.format(hour) for hour in hours]):  # no category any more
+        values = texts(*cells)
+        column.see(values, pa.array(np.arange(len(cells))), without(missing.SPELLINGS))
+        column.settle(lambda found: found)
+    assert column.levels is None and column.counts["timestamp"] == 24
 
 
 def test_each_file_has_its_own_decimal_mark_and_order_of_day_and_month():
