@@ -17,7 +17,7 @@ from mpi4py import MPI
 
 from hvdedge import joining
 from hvdedge.columns import shown
-from hvdedge.conversion import RULES, TYPE, Plan, convert
+from hvdedge.conversion import RULES, TOO_LARGE, TYPE, Plan, convert
 from hvdedge.evidence import Evidence, is_measured, sampled, without
 from hvdedge.parallel import agree, allgather_json
 from hvdedge.spool import Spool
@@ -145,9 +145,9 @@ def assemble(
     with agree(comm):
         batches = (batch for piece in pieces for batch in converter.convert(piece, by_number[piece.number]))
         table = Table.from_batches(converter.schema, batches, workspace)
-    comm.Allreduce(MPI.IN_PLACE, converter.missing, op=MPI.SUM)
-    comm.Allreduce(MPI.IN_PLACE, converter.changed, op=MPI.SUM)
-    comm.Allreduce(MPI.IN_PLACE, converter.emptied, op=MPI.SUM)
+    for counted in (converter.filled, converter.missing, converter.changed, converter.emptied, converter.unread):
+        comm.Allreduce(MPI.IN_PLACE, counted, op=MPI.SUM)
+    _tell_unread(columns, plans, converter, workspace)
     workspace.metrics["files"] = [file.metrics for file in files.values()]
     workspace.metrics["columns"] = {
         name: {"type": plan.type.name if plan.type else "text", "missing": int(absent), "changed": int(changed)}
@@ -440,17 +440,36 @@ def _tell_open_days(columns: list[str], plans: list[Plan], workspace: Workspace)
         workspace.events.append({"what": "day_first_assumed", "action": action})
 
 
+def _tell_unread(columns: list[str], plans: list[Plan], converter: "_Converter", workspace: Workspace) -> None:
+    found = []
+    for name, plan, filled, unread in zip(columns, plans, converter.filled, converter.unread, strict=True):
+        cells = int(filled + unread)
+        if plan.type and unread > types_.most_strays(cells):
+            found.append(f"{unread} of {cells} cells of {name!r} that are no {plan.type.name}")
+    if found:
+        action = f"emptied {shown(found)}; changes/prepare lists them, prepare.types = false keeps them as text"
+        workspace.events.append({"what": "cells_emptied", "action": action})
+
+
 class _Converter:
-    """Turns cells of text into the table's columns; counts by column what is missing, was changed, of that emptied."""
+    """Turns cells of text into the table's columns, and counts by column.
+
+    Attributes:
+        filled, missing: cells with and without a value.
+        changed, emptied: cells that were changed, and those of them that are missing now.
+        unread: emptied cells whose text is none of the column's type.
+    """
 
     def __init__(self, columns: list[str], plans: list[Plan], numbers: list[int], workspace: Workspace):
         self._columns = columns
         self._plans = plans
         self._order = {number: place for place, number in enumerate(numbers)}
         self._workspace = workspace
+        self.filled = np.zeros(len(columns), np.int64)
         self.missing = np.zeros(len(columns), np.int64)
         self.changed = np.zeros(len(columns), np.int64)
         self.emptied = np.zeros(len(columns), np.int64)
+        self.unread = np.zeros(len(columns), np.int64)
         fields = [(name, plan.arrow_type) for name, plan in zip(columns, plans, strict=True)]
         self.schema = pa.schema([*fields, ("_file", pa.string()), ("_line", pa.int64())])
 
@@ -474,6 +493,7 @@ class _Converter:
                     rows = np.flatnonzero(rules)
                     logs.append((place, rows, text.take(rows), column.take(rows).cast(pa.string()), rules[rows]))
             self.missing[place] += column.null_count
+            self.filled[place] += len(column) - column.null_count
             columns.append(column)
         if logs:
             self._log(name, lines, logs)
@@ -483,9 +503,10 @@ class _Converter:
     def _log(
         self, name: str, lines: pa.Array, logs: list[tuple[int, np.ndarray, pa.Array, pa.Array, np.ndarray]]
     ) -> None:
-        for place, rows, _, after, _ in logs:
+        for place, rows, _, after, rules in logs:
             self.changed[place] += len(rows)
             self.emptied[place] += after.null_count
+            self.unread[place] += int(((rules == TYPE) | (rules == TOO_LARGE)).sum())
         at = np.repeat([place for place, *_ in logs], [len(rows) for _, rows, *_ in logs])
         rules = np.concatenate([rules for *_, rules in logs])
         changes = {

@@ -103,6 +103,22 @@ def test_days_that_cannot_be_are_missing_and_none_is_guessed_from_a_number(build
     assert columns["when"]["mixed"] == {"order of day and month not told, day first assumed": 3}
 
 
+def test_columns_that_lose_more_than_strays_are_told(build, workspace):
+    days, numbers = [f"2024-01-{n % 28 + 1:02d}" for n in range(90)], [f"{n}.5" for n in range(90)]
+    build(
+        {
+            "serial": [*days, *["45358"] * 10],
+            "far": [*numbers, *["inf", "1e400"] * 5],
+            "few": [*numbers, *["7.5"] * 8, "oops", "inf"],
+            "gone": [*days, *["-"] * 10],
+        },
+        batches=3,
+    )
+    found = "10 of 100 cells of 'serial' that are no date, 10 of 100 cells of 'far' that are no float"
+    action = f"emptied {found}; changes/prepare lists them, prepare.types = false keeps them as text"
+    assert workspace.events == [{"what": "cells_emptied", "action": action}]
+
+
 def test_text_and_categories_get_one_form(build):
     towns = ["Berlin"] * 5 + ["berlin", "BERLIN ", "M\u00fcnchen", "Mu\u0308nchen", "M\u00fcnchen", "n/a", "-"]
     table, columns, log = build({"n": list("0123456789ab"), "town": towns})

@@ -118,7 +118,7 @@ def _name(total: Evidence, files: list[Evidence], decimals: list[str]) -> Name:
     cells = counts["cells"]
     if cells <= 0:
         return "text"
-    least = cells - max(int(MOST_STRAYS * cells), cells >= LEAST_CELLS)
+    least = cells - most_strays(cells)
     if _are_truths(counts, least):
         return "boolean"
     if _are_numbers(total, least):
@@ -139,6 +139,11 @@ def _name(total: Evidence, files: list[Evidence], decimals: list[str]) -> Name:
     if counts["time"] >= least:
         return "time"
     return "category" if total.levels and 2 * len(distinct(total.levels)) <= cells else "text"
+
+
+def most_strays(cells: int) -> int:
+    """Return how many of a column's cells may be of another type."""
+    return max(int(MOST_STRAYS * cells), cells >= LEAST_CELLS)
 
 
 def distinct(levels: Iterable[str]) -> set[str]:
