@@ -138,6 +138,7 @@ def assemble(
     if types:
         plans = _plan(files, len(columns), by_number, pieces, _folded(missing), formats, comm)
         _tell_open_days(columns, plans, workspace)
+        _tell_units(columns, plans, workspace)
         if sentinels:
             _find_sentinels(plans, files, by_number, pieces, comm)
             _tell_sentinels(columns, plans, workspace)
@@ -438,6 +439,17 @@ def _tell_open_days(columns: list[str], plans: list[Plan], workspace: Workspace)
     if found:
         action = f"took the day to stand before the month in {shown(found)}: no cell tells which comes first"
         workspace.events.append({"what": "day_first_assumed", "action": action})
+
+
+def _tell_units(columns: list[str], plans: list[Plan], workspace: Workspace) -> None:
+    found = []
+    for name, plan in zip(columns, plans, strict=True):
+        mixed = plan.type.mixed if plan.type else ()
+        units = [f"{number} of {form}" for form, number in mixed if form.startswith((types_.UNIT, types_.NO_UNIT))]
+        if units and plan.type:
+            found.append(f"{name!r} ({plan.type.name}): {', '.join(units)}")
+    if found:
+        workspace.events.append({"what": "units_mixed", "columns": "; ".join(found)})
 
 
 def _tell_unread(columns: list[str], plans: list[Plan], converter: "_Converter", workspace: Workspace) -> None:

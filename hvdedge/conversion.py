@@ -122,13 +122,15 @@ def _measured(
 ) -> tuple[pa.Array, np.ndarray | None]:
     """Return numbers, days or times."""
     found, rules = None, None
-    if form.is_clean and not text.null_count:
+    scale = plan.type.scale if plan.type else ""
+    if form.is_clean and not scale and not text.null_count:
         try:
             found = text.cast(plan.arrow_type)
         except pa.ArrowInvalid:  # 30 February
             found = None
     if found is None:
-        usual, found = _usual(text, plan, name, form)
+        none = pc.and_(text.is_valid(), False), pa.nulls(len(text), plan.arrow_type)
+        usual, found = none if scale else _usual(text, plan, name, form)
         rest = np.flatnonzero(pc.and_(text.is_valid(), pc.invert(usual)))
         if len(rest):
             encoded = text.take(pa.array(rest)).dictionary_encode()
@@ -215,7 +217,9 @@ def _read(raw: pa.Array, plan: Plan, name: str, form: FileFormat) -> tuple[pa.Ar
     """Return distinct texts as numbers, days or times, with their rules."""
     known = plan.find_missing(raw)
     if name in ("integer", "float"):
-        read, rule = numbers.repair(known, decimal=form.decimal, integer=name == "integer"), NUMBER
+        scale = plan.type.scale if plan.type else None
+        read = numbers.repair(known, decimal=form.decimal, integer=name == "integer", scale=scale)
+        rule = NUMBER
     else:
         to: Any = name
         read, rule = dates.repair(known, to=to, day_first=form.day_first), DATE

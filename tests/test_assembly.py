@@ -103,6 +103,26 @@ def test_days_that_cannot_be_are_missing_and_none_is_guessed_from_a_number(build
     assert columns["when"]["mixed"] == {"order of day and month not told, day first assumed": 3}
 
 
+def test_a_share_and_a_percentage_are_not_the_same_number(build, workspace):
+    percents, shares = [f"{n} %" for n in range(98)], [f"0.{n:02d}" for n in range(98)]
+    table, columns, log = build(
+        {
+            "percent": [*percents, "0.47", "150%"],
+            "share": [*shares, "81%", "1"],
+            "both": [*percents[:50], *shares[:50]],
+            "whole": [f"{n}%" for n in range(100)],
+            "price": [*(f"$ {n}" for n in range(98)), "7 EUR", "8"],
+        },
+        batches=3,
+    )
+    assert table["percent"].to_pylist()[-3:] == [97, None, 150] and columns["percent"]["unit"] == "%"
+    assert table["share"].to_pylist()[-3:] == [0.97, None, 1] and columns["both"]["type"] == "text"
+    assert table["whole"].to_pylist() == [*range(100)] and table["price"].to_pylist()[-2:] == [7, 8]
+    assert log == {(100, "percent", "0.47", None, "type"), (100, "share", "81%", None, "type")}
+    told = "'both' (text): 50 of no unit, 50 of unit %; 'price' (integer): 98 of unit $, 1 of unit EUR"
+    assert workspace.events == [{"what": "units_mixed", "columns": told}]
+
+
 def test_columns_that_lose_more_than_strays_are_told(build, workspace):
     days, numbers = [f"2024-01-{n % 28 + 1:02d}" for n in range(90)], [f"{n}.5" for n in range(90)]
     build(

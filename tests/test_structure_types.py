@@ -88,6 +88,19 @@ def test_numbers_are_read(text, decimal, number):
     assert numbers.repair(texts(text), decimal=decimal).to_pylist() == [number]
 
 
+@pytest.mark.parametrize(
+    ("scale", "integer", "expected"),
+    [
+        (None, False, [81.0, 0.5, 5.0, 5.0, None]),
+        ("", False, [None, 0.5, 5.0, None, None]),
+        ("%", False, [81.0, None, None, None, None]),
+        ("k", True, [None, None, None, 5, None]),
+    ],
+)
+def test_a_number_of_another_scale_than_its_column_is_none(scale, integer, expected):
+    assert numbers.repair(texts("81 %", "0.5", "$5", "5k", None), scale=scale, integer=integer).to_pylist() == expected
+
+
 def test_whole_numbers_are_read_exactly():
     values = texts("123456789012345678", "1709769600123456789", "7.0", "7,0 px", "7.5", "1e3", "-3", "007", "5-", None)
     result = numbers.repair(values, integer=True)
@@ -225,6 +238,10 @@ CARDS = ["4111111111111111", "5500005555555559", "340000000000009", "30000000000
         (["1,5", "2,5", "1.000,25"], "float"),
         (["1.5 kg", "2 kg", "3.25 kg"], "float"),
         (["1.5k", "2", "3.25", "4"], "text"),
+        (["81%", "0.47", "90 %", "0.5"], "text"),
+        ([f"{n}%" for n in range(10, 20)] + [f"0.{n}" for n in range(10, 99)], "text"),
+        ([f"{n} %" for n in range(99)] + ["0.5"], "float"),
+        ([f"{n}k" for n in range(1, 96)] + [f"{n}M" for n in range(1, 6)], "text"),
         (["$ 5", "(7.20)", "5-"], "float"),
         (["12A", "13B", "14C"], "text"),
         (["inf", "-Infinity", "nan", "1e400", "-0.0", "0x1F"], "float"),
@@ -302,6 +319,8 @@ def test_a_form_that_most_cells_of_a_file_have_is_no_slip():
 def test_one_unit_is_told_and_so_are_mixed_forms():
     assert types.repair([evidence("5 %", "6%", "7 %")]).unit == "%"
     assert types.repair([evidence("5", "6", "7 px")]).unit == ""
+    assert dict(types.repair([evidence("81%", "90%", "0.5", "3‰")]).mixed) == {"no unit": 1, "unit %": 2, "unit ‰": 1}
+    assert types.repair([evidence("12A", "13B", "14K", "15 Main Street")]).mixed == ()
     mixed = types.repair([evidence("1.5", "2.5", "3,5")]).mixed
     assert dict(mixed) == {"decimal point": 2, "decimal comma": 1}
     assert dict(types.repair([evidence("13.04.2024", "04/13/2024")]).mixed) == {"day first": 1, "month first": 1}

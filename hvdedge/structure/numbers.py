@@ -6,13 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hvdedge.number_forms import matches, parts
+from hvdedge.number_forms import SCALES, matches, parts
 
 PLAIN_INTEGER = r"^[+-]?(0*[1-8]?\d{1,18})$"
 PLAIN = r"^[+-]?(\d{1,18}|\d+\.\d*|\.\d+|\d+(\.\d*)?[eE][+-]?\d{1,2}|\d*\.\d+[eE][+-]?\d{1,2})$"
 
 
-def repair(values: pa.Array, *, decimal: Literal[".", ","] = ".", integer: bool = False) -> pa.Array:
+def repair(
+    values: pa.Array, *, decimal: Literal[".", ","] = ".", integer: bool = False, scale: str | None = None
+) -> pa.Array:
     """Return text as numbers: float64, or int64 where `integer`; null where it is none, or none of that kind.
 
     A minus may stand behind, "(7.20)" is negative, a unit or currency is dropped. What is not finite or has more than
@@ -22,17 +24,23 @@ def repair(values: pa.Array, *, decimal: Literal[".", ","] = ".", integer: bool 
         values: text; nulls stay null.
         decimal: what "1.234" and "1,234" mean, of which both readings are possible: the mark that is not it parts
             thousands. All other numbers tell by themselves.
+        scale: the unit of SCALES that all numbers have, "" for none of them; others are none. None for any.
     """
     read, type = (_to_integers, pa.int64()) if integer else (_to_floats, pa.float64())
     usual = matches(values, PLAIN_INTEGER if integer else PLAIN)
     if decimal == "," and not integer:  # "1.234" is plain only to look at
         usual = pc.and_(usual, pc.invert(matches(values, r"^[+-]?[1-9]\d{0,2}\.\d{3}$")))
+    if scale:
+        usual = pc.and_(usual, False)
     result = read(pc.if_else(usual, values, None))
     rest = np.flatnonzero(pc.and_(values.is_valid(), pc.invert(usual)))
     if not len(rest):
         return result
     found = parts(pc.utf8_trim_whitespace(values.take(pa.array(rest))))
     digits = _plain_digits(found["body"], decimal)
+    if scale is not None:
+        is_right = pc.equal(found["unit"], scale) if scale else pc.invert(pc.is_in(found["unit"], pa.array(SCALES)))
+        digits = pc.if_else(is_right, digits, None)
     sign = pc.if_else(found["negative"], "-", "")
     exponent = found["exponent"]
     if integer:

@@ -25,6 +25,7 @@ MOST_ZERO_LED = 0.02  # more numbers like 007 are codes
 CODE_DIGITS = 4  # or more, the same in ONE_WIDTH of the cells: with such numbers even one like 0815 tells of codes
 ONE_WIDTH = 0.9
 ONE_UNIT = 0.9  # of the cells with a unit have the same, or the column has none
+UNIT, NO_UNIT = "unit ", "no unit"  # in `mixed`, units of numbers
 OPEN_DAYS = "order of day and month not told, day first assumed"  # in `mixed`
 
 
@@ -54,6 +55,7 @@ class ColumnType:
 
     Attributes:
         unit: what stands at most of its numbers.
+        scale: the unit of SCALES that its numbers have, so that 5 is none of 5 %; "" for none of them.
         mixed: forms -> number of cells, where a column mixes what one column should not.
     """
 
@@ -61,6 +63,7 @@ class ColumnType:
     formats: tuple[FileFormat, ...]
     unit: str = ""
     mixed: tuple[tuple[str, int], ...] = ()
+    scale: str = ""
 
 
 def repair(
@@ -89,6 +92,7 @@ def repair(
         tuple(_format(name, evidence, total, decimal) for evidence, decimal in zip(files, decimals, strict=True)),
         _unit(total) if name in ("integer", "float") else "",
         _mixed(name, total),
+        _scale(total) if name in ("integer", "float") else "",
     )
 
 
@@ -172,7 +176,7 @@ def _are_numbers(total: Evidence, least: float) -> bool:
     has_fractions = counts["point"] + counts["comma"] + counts["not_finite"] > MOST_FRACTIONS * numbers
     odd = counts["not_finite"] + (counts["bare_exponent"] if has_fractions else 0)
     odd += counts["hexadecimal"] if 2 * counts["hexadecimal"] <= numbers + odd else 0
-    if not numbers or numbers + odd < least:
+    if not numbers or max(_by_scale(total).values()) + odd < least:  # 1.5 and 1.5k in one column
         return False
     if counts["zero_led"] > MOST_ZERO_LED * numbers or counts["card"] >= least:
         return False
@@ -181,10 +185,19 @@ def _are_numbers(total: Evidence, least: float) -> bool:
     units = counts["unit"]
     kinds = total.units or {}
     most = max(kinds.values(), default=0)
-    if units > (1 - ONE_UNIT) * cells and most < ONE_UNIT * units:
-        return False
-    scaled = sum(kinds.get(scale, 0) for scale in SCALES)
-    return not (scaled > cells - least and scaled < least)  # 1.5 and 1.5k in one column
+    return not (units > (1 - ONE_UNIT) * cells and most < ONE_UNIT * units)
+
+
+def _by_scale(total: Evidence) -> dict[str, int]:
+    """Return how many numbers have each unit that changes them, "" for none of these."""
+    kinds = total.units or {}
+    scaled = {scale: kinds[scale] for scale in SCALES if kinds.get(scale)}
+    return {"": total.numbers - sum(scaled.values()), **scaled}
+
+
+def _scale(total: Evidence) -> str:
+    counts = _by_scale(total)
+    return max(counts, key=counts.__getitem__)
 
 
 def _are_as_wide(masks: Mapping[str, int] | None) -> bool:
@@ -210,8 +223,13 @@ def _mixed(name: Name, total: Evidence) -> tuple[tuple[str, int], ...]:
         points, commas = counts["point"] + counts["grouped_point"], counts["comma"] + counts["grouped_comma"]
         groups = [
             {"decimal point": points, "decimal comma": commas},
-            {f"unit {unit}": number for unit, number in sorted((total.units or {}).items())},
+            {f"{UNIT}{unit}": number for unit, number in sorted((total.units or {}).items())},
         ]
+    elif name in ("category", "text"):
+        scaled = _by_scale(total)
+        bare = scaled.pop("") - counts["unit"] + sum(scaled.values())
+        if bare + sum(scaled.values()) >= counts["cells"] - most_strays(counts["cells"]):
+            groups = [{NO_UNIT: bare, **{f"{UNIT}{scale}": number for scale, number in scaled.items()}}]
     elif name in ("date", "timestamp"):
         groups = [{"day first": counts["day_first"], "month first": counts["month_first"]}]
         if counts["day"] and not counts["day_first"] + counts["month_first"]:
