@@ -13,19 +13,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hvdedge.alignment import Aligner
-from hvdedge.cell_kinds import VALUES, ColumnModel, kind_of
+from hvdedge.cell_kinds import NUMBERS, VALUES, ColumnModel, kind_of
 
 RULES = ("", "repeated_header", "total_row", "title_row", "note")
 KEEP, REPEATED_HEADER, TOTAL_ROW, TITLE_ROW, NOTE = range(5)
 ALWAYS = 0.97  # the share of rows that fill a column which all are to fill
 MOST_PROBES = 4
 TOTAL = re.compile(
-    r"\W*(?:(?:grand|sub|sub |overall|running|sheet|page|column|monthly|annual|yearly)?[- ]?totals?|sum|summe|gesamt"
-    r"(?:summe|betrag|ergebnis)?|zwischensumme|insgesamt|totaux|somme|totale|suma|totalen|totaal)\b[\w :().-]{0,40}",
+    r"\W*(?:(?:grand|sub|sub |overall|running|sheet|page|column|monthly|annual|yearly)?[- ]?totals?|sum|"
+    r"(?:zwischen|end|teil)?summe|gesamt(?:summe|betrag|ergebnis|umsatz|kosten|wert|menge|zahl|anzahl|preis|saldo)?|"
+    r"endbetrag|endergebnis|insgesamt|(?:\u00fc|ue)bertrag|saldo|durchschnitt|mittelwert|average|avg|"
+    r"totaux|somme|totale|suma|totalen|totaal)\b.{0,40}",
     re.IGNORECASE,
 )
-TOTAL_BEHIND = re.compile(r".{1,60}\b(?:sub-?)?totals?\W*", re.IGNORECASE)  # "North total"
-TOTAL_BEGINS = r"^\W*(?i:grand|sub|overall|running|sheet|page|column|monthly|annual|yearly|tot|sum|gesamt|zwi|ins|som)"
+TOTAL_BEHIND = re.compile(r".{1,60}\b(?:(?:sub-?)?totals?|gesamt|insgesamt|summe)\W*", re.IGNORECASE)  # "North total"
+TOTAL_BEGINS = (  # what TOTAL may match
+    r"^\W*(?i:grand|sub|overall|running|sheet|page|column|monthly|annual|yearly|tot|sum|end|teil|gesamt|zwi|ins|som|"
+    r"\x{fc}ber|ueber|saldo|durch|mittel|aver|avg)"
+)
 STRANGE = -2.0
 WORD = re.compile(r"[^\W\d_]+")
 NOTE_WORDS = 2
@@ -93,6 +98,8 @@ class Layout:
         if self._is_header(row):
             return REPEATED_HEADER
         lacks = [column for column in self.always if column >= len(row) or not row[column]]
+        if at_end and self._is_bare_total(filled, lacks):
+            return TOTAL_ROW
         if self.width > 1 and self._is_total(label, filled, lacks, at_end):
             return TOTAL_ROW
         if len(filled) > 1 or self.width < 2:
@@ -163,6 +170,17 @@ class Layout:
         numbers = [cell for _, cell in filled[1:] if kind_of(cell) in VALUES]
         is_last = at_end and numbers and label not in self.columns[filled[0][0]].levels
         return bool(lacks or is_strange or is_last) and 2 * len(numbers) >= len(filled) - 1
+
+    def _is_bare_total(self, filled: list[tuple[int, str]], lacks: list[int]) -> bool:
+        """Tell whether a row at the end is a total without a label: numbers below numbers, all else empty."""
+        return (
+            len(lacks) > 1
+            and 2 * len(filled) <= self.width
+            and all(
+                0 < place < len(self.columns) and self.columns[place].is_number and kind_of(cell) in NUMBERS
+                for place, cell in filled
+            )
+        )
 
     def _is_regular(self, place: int) -> bool:
         """Tell whether a column holds values or few words, so that the label of a total stands out in it."""

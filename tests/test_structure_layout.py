@@ -205,6 +205,37 @@ def test_rows_that_are_no_data_are_told_by_their_rule():
     assert sorted(rows.aside.values()) == ["note", "repeated_header", "title_row", "total_row"]
 
 
+LABELS = "Zwischensumme 01/2023|Total 01/2023|Summe K\u00f6ln/Bonn|Total A & B|Gesamtumsatz|Endsumme|\u00dcbertrag"
+LABELS += "|Saldo|Durchschnitt|Average|Mittelwert|Total (Jan)|Nord gesamt|Summe 01.01.2023 - 31.01.2023"
+
+
+@pytest.mark.parametrize("label", LABELS.split("|"))
+def test_totals_are_told_whatever_stands_behind_the_word(label):
+    body = [[f"{n % 28 + 1:02d}.01.2023", f"K{n}", "Ulm", f"{n},50"] for n in range(60)]
+    rows = [["Datum", "Kunde", "Ort", "Betrag"], *body[:30], [label, "", "", "221.251,26"], *body[30:]]
+    found = layout.repair(rows, complete=False)
+    assert [place for place, row in enumerate(rows[1:]) if found.rule(row)] == [30]
+    batch = pa.record_batch([pa.array(column) for column in zip(*rows[1:], strict=True)], names=list("abcd"))
+    assert np.flatnonzero(layout.of_batch(batch, found)).tolist() == [30]
+
+
+def test_schools_and_shops_with_a_cell_missing_are_no_totals():
+    body = [
+        ["Gesamtschule Nord" if n == 30 else f"School {n}", f"K{n}", "" if n == 30 else "Ulm", "7"] for n in range(60)
+    ]
+    found = layout.repair([["name", "key", "town", "n"], *body])
+    assert not any(map(found.rule, body))
+
+
+def test_the_last_row_may_be_a_total_without_a_label():
+    body = [f"2023-01-{n % 28 + 1:02d},N{n},{n},{n}.50" for n in range(40)]
+    for last in (",,,123456.70", ",,820,123456.70"):
+        found, rows = read(["day,client,n,price", *body, last])
+        assert rows.rows == cells(*body) and found.told == {41: "total_row"}
+    for last in ("2023-02-01,,,123456.70", ",N3,,7.50", ",,820,open"):
+        assert read(["day,client,n,price", *body, last])[1].rows[-1] == last.split(",")
+
+
 def test_a_batch_is_told_the_same_as_its_rows():
     body = [f"{n},name {n},{n}.50,town" for n in range(300)]
     found = layout.repair(cells("id,name,price,place", *body))
