@@ -16,6 +16,7 @@ from typing import Literal
 MOST_HEADER_ROWS = 4
 BODY_ROWS = 200
 VALUE = re.compile(r"\W*\d[\d.,:;'/ \u00a0T+-]*\W*[A-Za-zµ]{0,3}[²³]?\W*")
+SEPARATOR = re.compile(r"\s*sep=", re.IGNORECASE)
 DELIMITERS = ",;\t|: "
 YEAR = re.compile(r"((?:19|20)\d\d)(?:[-/]\d\d(?:\d\d)?)?")
 UNIT = re.compile(r"[\[(<].{0,12}[\])>]|%|‰|[$€£¥]|°[CF]|EUR|USD|GBP|CHF|[a-zµ]{1,3}[²³]?(?:/[a-z]{1,3}[²³]?)?")
@@ -47,7 +48,7 @@ def find_header(rows: list[list[str]], header: Literal["auto"] | bool = "auto", 
     row_width = row_width or full_width(rows)
     width = without_surplus(rows, row_width)
     rows = [row[:width] if not any(row[width:]) else row for row in rows]
-    start = _start(rows, width)
+    start = _start(rows, width, header)
     if start and _names_all_but_first(rows[start - 1], width):
         start -= 1
         rows[start] = ["", *rows[start]]
@@ -109,14 +110,42 @@ def without_surplus(rows: list[list[str]], width: int) -> int:
     return width
 
 
-def _start(rows: list[list[str]], width: int) -> int:
-    """Return the first row that is about as full as the table's rows are."""
+def _start(rows: list[list[str]], width: int, header: Literal["auto"] | bool) -> int:
+    """Return the first row that is about as full as the table's rows are, and no title above its header."""
     filled = sorted(sum(bool(cell.strip()) for cell in row) for row in rows if len(row) == width and any(row))
     least = max(filled[len(filled) // 2] / 2, 1) if filled else 1
     for place, row in enumerate(rows):
-        if len(row) == width and sum(bool(cell.strip()) for cell in row) >= least and not _is_comment(row, rows, place):
+        is_full = len(row) == width and sum(bool(cell.strip()) for cell in row) >= least
+        if is_full and not _is_comment(row, rows, place) and not _is_above(rows, place, width, header):
             return place
     return 0
+
+
+def _is_above(rows: list[list[str]], place: int, width: int, header: Literal["auto"] | bool) -> bool:
+    """Tell whether a row stands above the table: `sep=;`, as spreadsheets write it, or a title above the header.
+
+    In a table of two columns a title fills as much of its row as many rows of data do; it is one where a header stands
+    below it, and what parts it from that is an empty row, a column of values, or that no other row is like it.
+    """
+    row = rows[place]
+    if not place and SEPARATOR.match(row[0]) and not any(row[1:]):
+        return True
+    if header is False or not _is_alone(row):
+        return False
+    near = rows[place + 1 : place + 1 + 2 * BODY_ROWS]
+    below = [row for row in near if len(row) == width and any(cell.strip() for cell in row)]
+    body = list(itertools.dropwhile(_is_alone, below))
+    if not body or not _header_rows(body, False):
+        return False
+    is_parted = not any(cell.strip() for cell in rows[place + 1])
+    has_values = any(map(_holds_values, zip(*body[1:], strict=True)))
+    return is_parted or has_values or not any(map(_is_alone, body))
+
+
+def _is_alone(row: list[str]) -> bool:
+    """Tell whether a row of several cells holds words in the first one and nothing else."""
+    first, *others = (cell.strip() for cell in row)
+    return bool(first and others) and not any(others) and not VALUE.fullmatch(first)
 
 
 def _names_all_but_first(row: list[str], width: int) -> bool:

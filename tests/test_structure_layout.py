@@ -127,6 +127,32 @@ def test_what_only_looks_like_names_of_groups_is_none(lines, preamble_rows, head
     assert (found.preamble_rows, found.header_rows) == (preamble_rows, header_rows)
 
 
+NAMED = [["Name", "Sum"], *([f"K{n}", f"{n}.5"] for n in range(9))]
+WORDS = [["Name", "Town"], ["Anna", "Ulm"], ["Bert", "Rome"], ["Cleo", "Ulm"]]
+
+
+@pytest.mark.parametrize("table", [NAMED, [*NAMED[:3], ["K", ""], *NAMED[3:]], WORDS])
+@pytest.mark.parametrize(
+    "before", [[["sep=", ""]], [["sep=;"]], [["Report", ""]], [["Report", ""], ["of 2023", ""], ["", ""]]]
+)
+def test_a_title_above_two_columns_is_no_header_and_no_row(table, before):
+    found = header.repair([*map(list, before), *map(list, table)])
+    assert (found.preamble_rows, found.header_rows, found.names) == (len(before), 1, tuple(table[0]))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [["Anna", ""], ["Bert", "5"], ["Cleo", "7"], ["Dora", "2"]],
+        [["Anna", ""], ["Bert", "Rome"], ["Cleo", ""], ["Dora", "Ulm"]],
+        [["Name", ""], ["Bert", "5"], ["Cleo", "7"]],
+        [["Anna", ""]] * 500 + [["Bert", "5"]],
+    ],
+)
+def test_a_first_row_with_a_cell_missing_is_no_title(rows):
+    assert header.repair(rows).preamble_rows == 0
+
+
 def test_a_known_header_is_not_guessed():
     rows = [["2019", "2020"], ["1", "2"], ["3", "4"]]
     assert header.repair(rows).names is None
