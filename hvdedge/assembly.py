@@ -259,6 +259,11 @@ def _join(files: dict[int, _File], pieces: list[Piece], source: Source, comm: MP
     if lonely:
         told = shown([f"{column.names[0]} ({files[column.first[0]].metrics['file']})" for column in lonely])
         source.workspace.events.append({"what": "columns_of_one_file", "columns": told})
+    near = {number: len(group) for group in groups for number in group}  # files that share columns with this one
+    rare = [(column, near[column.first[0]]) for column in columns if 1 < len(column.at) < near[column.first[0]]]
+    if rare:
+        told = shown([f"{column.names[0]} (in {len(column.at)} of {count} files)" for column, count in rare])
+        source.workspace.events.append({"what": "columns_some_files_lack", "columns": told})
     return columns
 
 

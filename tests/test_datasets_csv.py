@@ -412,7 +412,16 @@ def test_columns_of_a_single_file_are_told(comm, workspace, files):
 @pytest.mark.parametrize("contents", [["a,b\n1,2\n"], ["a,b\n1,2\n", "a,b\n3,4\n"], ["a,b\n1,2\n", "c,d\nx,y\n"]])
 def test_columns_that_all_files_or_no_two_share_are_not_told_each(comm, workspace, files, contents):
     read(files(workspace, *contents), comm)
-    assert "columns_of_one_file" not in [event["what"] for event in workspace.events]
+    told = {event["what"] for event in workspace.events}
+    assert not told & {"columns_of_one_file", "columns_some_files_lack"}
+
+
+def test_a_column_that_some_files_call_otherwise_is_told_with_how_many_have_it(comm, workspace, files):
+    one, other = ("id,town,{}\n" + "".join(f"{n},Ulm,{n * by}\n" for n in range(1, 20)) for by in (1, 1000))
+    apart = "key;what\nA;7\nB;8\n"
+    read(files(workspace, *[one.format("amount")] * 3, *[other.format("total")] * 2, apart, apart), comm)
+    told = "amount (in 3 of 5 files), total (in 2 of 5 files)"
+    assert workspace.events[-1] == {"what": "columns_some_files_lack", "columns": told}
 
 
 LINES = ["id   name      paid", *(f"{n:<5}Anna {n:<5}{n + 0.5:>5}" for n in range(1, 9))]  # 20 characters
