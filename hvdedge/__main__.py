@@ -100,7 +100,7 @@ def run(
     machines = clusters.read_cluster(cluster)
     ranks = machines.default_ranks if ranks is None else ranks
     machines.check_ranks(ranks)
-    checked = config.read_pipeline(pipeline, changes, last)
+    checked = config.read_pipeline(pipeline, changes, last, results=results)
     if first and first not in checked.stages:
         raise InputError(
             f"--from: received {first!r}, allowed: {', '.join(checked.stages)}, as {pipeline} has no [{first}]"

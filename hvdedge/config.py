@@ -196,13 +196,19 @@ class Pipeline:
 
 
 def read_pipeline(
-    path: pathlib.Path, changes: Iterable[str] = (), last: str = "report", *, find_sources: bool = True
+    path: pathlib.Path,
+    changes: Iterable[str] = (),
+    last: str = "report",
+    *,
+    find_sources: bool = True,
+    results: pathlib.Path | None = None,
 ) -> Pipeline:
     """Return the pipeline in `path` with the `changes` (`train.epochs=3`) made to it.
 
     Args:
         last: the last stage that will run; those after it need not name their methods.
         find_sources: whether what prepare reads is looked for.
+        results: where runs are kept, which no folder that prepare reads may hold.
     Raises:
         InputError: for a file that cannot be read, an unknown key, a wrong type, an impossible value, a missing source.
     """
@@ -228,7 +234,7 @@ def read_pipeline(
     if last in STAGES[STAGES.index("train") :]:
         consistency.check_features(path, sections, is_given="extract" in tree)
         consistency.check_model(path, sections)
-    sources = _sources(path, Prepare(**sections["prepare"].settings)) if find_sources else ()
+    sources = _sources(path, Prepare(**sections["prepare"].settings), results) if find_sources else ()
     consistency.check_tables(path, sections, sources)
     return Pipeline(path, case, seed, size_bytes(path, "memory", tree.get("memory", "1GB")), sections, sources, stages)
 
@@ -402,7 +408,7 @@ def _change(tree: dict[str, Any], change: str) -> None:
     tree[words[-1]] = value
 
 
-def _sources(path: pathlib.Path, prepare: Prepare) -> tuple[pathlib.Path, ...]:
+def _sources(path: pathlib.Path, prepare: Prepare, results: pathlib.Path | None) -> tuple[pathlib.Path, ...]:
     found: list[pathlib.Path] = []
     for one in (prepare.source,) if isinstance(prepare.source, str) else prepare.source:
         try:
@@ -413,6 +419,12 @@ def _sources(path: pathlib.Path, prepare: Prepare) -> tuple[pathlib.Path, ...]:
                 f"SHA-256 {prepare.sha256}" * bool(prepare.sha256),
             ]
             raise InputError("; ".join([str(error), *filter(None, hints)])) from None
+        if place.is_dir() and results is not None and results.resolve().is_relative_to(place):
+            raise InputError(
+                f"{path}: prepare.source: received {one!r}, a folder that is read with all below it, the results in "
+                f"{results} too, allowed: one of raw files alone; name a pattern such as '*.csv', move the files into "
+                "a folder of their own, or give other --results"
+            )
         files = _below(path, one, place) if place.is_dir() else _glob(place)
         if not files:
             raise InputError(
@@ -423,7 +435,7 @@ def _sources(path: pathlib.Path, prepare: Prepare) -> tuple[pathlib.Path, ...]:
 
 
 def _below(path: pathlib.Path, value: str, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Return the files below a folder that prepare.source names as `value`.
+    """Return the files below a folder that prepare.source names as `value`, but for the pipeline itself.
 
     Raises:
         InputError: where it, or a folder in it, may not be read.
@@ -437,7 +449,7 @@ def _below(path: pathlib.Path, value: str, folder: pathlib.Path) -> list[pathlib
 
     try:
         found = [pathlib.Path(here, name) for here, _, names in os.walk(folder, onerror=refuse) for name in names]
-        return sorted(file for file in found if file.is_file())
+        return sorted(file for file in found if file.is_file() and not file.samefile(path))
     except OSError as error:
         refuse(error)
 

@@ -380,7 +380,7 @@ def _frame(
         with agree(comm):
             folder = results.absolute()
             pipeline, machines = (
-                read_pipeline(path, changes, name, find_sources=name == "prepare"),
+                read_pipeline(path, changes, name, find_sources=name == "prepare", results=folder),
                 read_cluster(cluster),
             )
         stage = Stage(name, pipeline, machines, folder, comm, meter)

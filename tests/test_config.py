@@ -129,6 +129,26 @@ def test_files_that_may_not_be_looked_for_are_one_line(pipeline, monkeypatch):
         pipeline(MINIMAL.replace("rows.csv", "locked/*.csv"))
 
 
+def test_a_folder_is_read_with_all_below_it_but_for_the_pipeline_and_never_with_the_results(tmp_path):
+    (tmp_path / "raw" / "inner").mkdir(parents=True)
+    (tmp_path / "raw" / "inner" / "b.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "raw" / "a.csv").write_text("a,b\n1,2\n")
+    path = tmp_path / "raw" / "some.toml"
+    path.write_text(MINIMAL.replace("rows.csv", "."))
+    for outside in (None, tmp_path, tmp_path / "results", tmp_path / "raw_results"):
+        found = config.read_pipeline(path, results=outside).sources
+        assert [place.name for place in found] == ["a.csv", "b.csv"]
+    for inside in (
+        tmp_path / "raw",
+        tmp_path / "raw" / "results",
+        tmp_path / "results" / ".." / "raw" / "runs" / "case",
+    ):
+        with pytest.raises(InputError, match=r"prepare.source: received '.', a folder that .* allowed: .* --results"):
+            config.read_pipeline(path, results=inside)
+        found = config.read_pipeline(path, ["prepare.source=*.csv"], results=inside).sources
+        assert [place.name for place in found] == ["a.csv"]
+
+
 def test_a_missing_source_says_where_it_can_be_had(pipeline):
     text = MINIMAL.replace('source = "rows.csv"', 'source = "none.csv"\norigin = "the archive"\nsha256 = "abc"')
     with pytest.raises(
