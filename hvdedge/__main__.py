@@ -148,7 +148,7 @@ def _check_begun(pipeline: "Pipeline", first: str, folder: pathlib.Path) -> None
 def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, first: str | None, last: str) -> int:
     from hvdedge import config, consistency, launch, records
     from hvdedge.named_columns import check_columns
-    from hvdedge.progress import Display
+    from hvdedge.progress import Display, describe_totals
 
     stages = launch.pending(pipeline, folder, first, last)
     if not stages:
@@ -170,7 +170,8 @@ def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, fir
                 break
             for event in outcome.record.events if outcome.record else ():
                 display.tell(event)
-            display.end("done")
+            made = outcome.record.metrics.get("totals", {}) if outcome.record else {}
+            display.end(", ".join(["done", *describe_totals(made)]))
     if outcome.status:
         click.echo(f"hvdedge: {outcome.message}", err=True)
         return outcome.status

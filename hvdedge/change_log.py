@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
@@ -38,6 +39,31 @@ def summarise(batches: Iterable[pa.RecordBatch], comm: MPI.Intracomm) -> dict[st
     for entry in result.values():
         entry["examples"] = [_short(row) for row in entry["examples"]]
     return dict(sorted(result.items(), key=lambda item: (-item[1]["count"], item[0])))
+
+
+def totals(
+    rows: int, changes: Iterable[pa.RecordBatch], quarantine: Iterable[pa.RecordBatch], comm: MPI.Intracomm
+) -> dict[str, int]:
+    """Collective. Return how many rows all ranks have, and what was done: cells changed, of these emptied, rows gone.
+
+    Args:
+        rows: this rank's.
+    """
+    found = dict.fromkeys(("rows", "cells_changed", "cells_emptied", "rows_taken_out", "rows_set_aside"), 0)
+    found["rows"] = rows
+    for batch in changes:
+        is_row = batch.column("column").is_null()
+        is_emptied = pc.and_(batch.column("before").is_valid(), batch.column("after").is_null())
+        is_cell = pc.fill_null(pc.not_equal(batch.column("column"), ""), False)  # else a row whose cells moved
+        found["rows_taken_out"] += is_row.true_count
+        found["cells_changed"] += is_cell.true_count
+        found["cells_emptied"] += pc.and_(is_cell, is_emptied).true_count
+    for batch in quarantine:
+        is_row = pc.and_(batch.column("column").is_null(), pc.not_equal(batch.column("rule"), "preamble"))
+        found["rows_set_aside"] += is_row.true_count
+    sums = np.array([*found.values()], np.int64)
+    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+    return dict(zip(found, sums.tolist(), strict=True))
 
 
 def _shows(entries: pa.RecordBatch) -> pa.Array:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, Self
 
 EVENT = "@hvdedge "  # begins a line in which a rank tells the launcher something, as JSON
@@ -26,6 +27,17 @@ def describe(text: str = "", **numbers: Any) -> list[str]:
         words.append(f"epoch {numbers.pop('epoch')}/{numbers.pop('epochs')}")
     return words + [
         f"{name.replace('_per_second', '/s').replace('_', ' ')} {_number(value)}" for name, value in numbers.items()
+    ]
+
+
+def describe_totals(totals: Mapping[str, int]) -> list[str]:
+    """Return the words for what a stage made of a table, such as `612 rows`, `12 cells emptied`; rows, and no zeros."""
+    words = {key: key.split("_", 1) for key, count in totals.items() if count or key == "rows"}
+    return [
+        " ".join(
+            [f"{totals[key]:,}", thing[:-1] if totals[key] == 1 else thing, *(done.replace("_", " ") for done in rest)]
+        )
+        for key, (thing, *rest) in words.items()
     ]
 
 

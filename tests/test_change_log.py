@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from hvdedge.change_log import EXAMPLES, MOST_CHARS, summarise
+from hvdedge.change_log import EXAMPLES, MOST_CHARS, summarise, totals
 from hvdedge.workspace import CHANGES, QUARANTINE
 
 
@@ -31,3 +31,15 @@ def test_no_entries_are_no_rules_and_long_texts_are_cut(comm):
     values = {"_file": ["a"], "_line": [1], "text": ["z" * 500], "rule": ["long_row"], "column": [None]}
     batch = pa.record_batch([pa.array(values[field.name], field.type) for field in QUARANTINE], QUARANTINE)
     assert summarise([batch], comm)["long_row"]["examples"][0]["text"] == "z" * MOST_CHARS + "..."
+
+
+def test_totals_part_cells_from_rows_and_rows_set_aside_from_what_stands_before_the_table(comm):
+    entries = [("a", 2, "x", "1,5", "1.5", "number"), ("a", 3, "x", "?", None, "missing")]
+    entries += [("a", 4, "y", None, None, "short_row"), ("a", 5, "", "1;2;;", None, "long_row")]
+    entries += [("a", 6, None, None, None, "merged")] * 2
+    aside = [("preamble", None), ("total_row", None), ("type", "x"), ("note", None)]
+    columns = {"_file": ["a"] * 4, "_line": [1, 2, 3, 4], "text": ["z"] * 4}
+    columns |= {"rule": [rule for rule, _ in aside], "column": [column for _, column in aside]}
+    quarantine = pa.record_batch([pa.array(columns[field.name], field.type) for field in QUARANTINE], QUARANTINE)
+    made = totals(7, [changes(*entries[:3]), changes(*entries[3:])], [quarantine], comm)
+    assert made == {"rows": 7, "cells_changed": 3, "cells_emptied": 1, "rows_taken_out": 2, "rows_set_aside": 2}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hvdedge.progress import Display, describe, size
+from hvdedge.progress import Display, describe, describe_totals, size
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,12 @@ def test_numbers_are_written_as_people_read_them():
     words = describe(epoch=3, epochs=12, loss=0.123456, examples_per_second=14180.3)
     assert words == ["epoch 3/12", "loss 0.1235", "examples/s 14,180"]
     assert describe("once more") == ["once more"]
+
+
+def test_what_a_stage_made_of_a_table_is_said_in_a_few_words():
+    made = {"rows": 1612, "cells_changed": 30, "cells_emptied": 1, "rows_taken_out": 0, "rows_set_aside": 1}
+    assert describe_totals(made) == ["1,612 rows", "30 cells changed", "1 cell emptied", "1 row set aside"]
+    assert describe_totals({"rows": 0}) == ["0 rows"] and describe_totals({}) == []
 
 
 def test_a_pipe_gets_plain_lines_with_the_memory_of_the_fullest_rank(capsys):

@@ -33,7 +33,7 @@ def _rows(run: Run) -> Iterator[tuple]:
     for rule, entry in aside.items():
         yield "prepare", "quarantine", rule.replace("_", " "), number(mapping(entry).get("count"))
     for method, measured in mapping(run.metric("clean")).items():
-        if method in ("changes", "set_aside"):
+        if method in ("changes", "set_aside", "totals"):
             continue
         for what, value in mapping(measured).items():
             if isinstance(value, dict) and what in BY_COLUMN:

@@ -115,6 +115,8 @@ def test_a_pipeline_of_ones_own_needs_no_section_for_stages_that_do_not_run(hvde
     words = ("run", tmp_path / "shop.toml", "--results", tmp_path / "results", "--run", "r", "--ranks", 2)
     done = hvdedge(*words)
     assert done.status == 0, done.err
+    assert ": done, 3 rows, 1 cell changed, 1 cell emptied, " in done.out  # prepare
+    assert ": done, 3 rows, 1 cell changed, " in done.out.partition("emptied")[2]  # clean
     profile = json.loads((tmp_path / "results" / "shop" / "r" / "data_profile.json").read_text())
     assert profile["columns"]["price"]["mean"] == pytest.approx((2.5 + 3.5 + 2.5) / 3)
     assert (tmp_path / "results" / "shop" / "r" / "report" / "index.html").exists()
