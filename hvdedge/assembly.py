@@ -17,7 +17,7 @@ from mpi4py import MPI
 
 from hvdedge import joining
 from hvdedge.columns import shown
-from hvdedge.conversion import RULES, TOO_LARGE, TYPE, Plan, convert
+from hvdedge.conversion import MISSING, RULES, TOO_LARGE, TYPE, Plan, convert
 from hvdedge.evidence import Evidence, is_measured, sampled, without
 from hvdedge.parallel import agree, allgather_json
 from hvdedge.spool import Spool
@@ -35,6 +35,7 @@ from hvdedge.workspace import Source, Workspace
 LEAST_FIT = 0.8  # of the columns of the same kind, where a file is joined by position
 SAMPLE_LINES = 1000  # of a file, whose cells tell where another has the same column
 SAMPLE_CHARS = 100  # of a cell
+LEAST_WORD = 0.05  # of a column's cells, that one spelling of a missing value empties
 LEFT_BYTES = 1 << 20  # of cells that wait for a closer look
 
 
@@ -149,6 +150,7 @@ def assemble(
     for counted in (converter.filled, converter.missing, converter.changed, converter.emptied, converter.unread):
         comm.Allreduce(MPI.IN_PLACE, counted, op=MPI.SUM)
     _tell_unread(columns, plans, converter, workspace)
+    _tell_words(columns, plans, converter, workspace, comm)
     workspace.metrics["files"] = [file.metrics for file in files.values()]
     workspace.metrics["columns"] = {
         name: {"type": plan.type.name if plan.type else "text", "missing": int(absent), "changed": int(changed)}
@@ -468,6 +470,27 @@ def _tell_unread(columns: list[str], plans: list[Plan], converter: "_Converter",
         workspace.events.append({"what": "cells_emptied", "action": action})
 
 
+def _tell_words(
+    columns: list[str], plans: list[Plan], converter: "_Converter", workspace: Workspace, comm: MPI.Intracomm
+) -> None:
+    """Collective. Tell of words such as NA that stand for a missing value in texts alone, where they may be values."""
+    spelled: list[Counter] = [Counter() for _ in columns]
+    for part in allgather_json([dict(counts) for counts in converter.spelled], comm):
+        for whole, counts in zip(spelled, part, strict=True):
+            whole.update(counts)
+    is_text = [plan.type is not None and plan.type.name in ("category", "text") for plan in plans]
+    surely = {word for counts, is_one in zip(spelled, is_text, strict=True) if not is_one for word in counts}
+    found = []
+    for name, plan, counts, is_one, filled in zip(columns, plans, spelled, is_text, converter.filled, strict=True):
+        cells = int(filled) + counts.total()
+        for word, count in sorted(counts.items()) if is_one else ():
+            if word.isalpha() and count >= LEAST_WORD * cells and word not in {*surely, *plan.placeholders}:
+                found.append(f"{word} in {name!r} ({count} of {cells} cells)")
+    if found:
+        action = f"took {shown(found)} for missing values; if they are values, write prepare.missing without them"
+        workspace.events.append({"what": "words_emptied", "action": action})
+
+
 class _Converter:
     """Turns cells of text into the table's columns, and counts by column.
 
@@ -475,6 +498,7 @@ class _Converter:
         filled, missing: cells with and without a value.
         changed, emptied: cells that were changed, and those of them that are missing now.
         unread: emptied cells whose text is none of the column's type.
+        spelled: text that spells a missing value -> cells.
     """
 
     def __init__(self, columns: list[str], plans: list[Plan], numbers: list[int], workspace: Workspace):
@@ -487,6 +511,7 @@ class _Converter:
         self.changed = np.zeros(len(columns), np.int64)
         self.emptied = np.zeros(len(columns), np.int64)
         self.unread = np.zeros(len(columns), np.int64)
+        self.spelled: list[Counter] = [Counter() for _ in columns]
         fields = [(name, plan.arrow_type) for name, plan in zip(columns, plans, strict=True)]
         self.schema = pa.schema([*fields, ("_file", pa.string()), ("_line", pa.int64())])
 
@@ -520,10 +545,12 @@ class _Converter:
     def _log(
         self, name: str, lines: pa.Array, logs: list[tuple[int, np.ndarray, pa.Array, pa.Array, np.ndarray]]
     ) -> None:
-        for place, rows, _, after, rules in logs:
+        for place, rows, before, after, rules in logs:
             self.changed[place] += len(rows)
             self.emptied[place] += after.null_count
             self.unread[place] += int(((rules == TYPE) | (rules == TOO_LARGE)).sum())
+            words = before.filter(pa.array(rules == MISSING)).value_counts()
+            self.spelled[place].update(dict(zip(words.field(0).to_pylist(), words.field(1).to_pylist(), strict=True)))
         at = np.repeat([place for place, *_ in logs], [len(rows) for _, rows, *_ in logs])
         rules = np.concatenate([rules for *_, rules in logs])
         changes = {

@@ -123,6 +123,22 @@ def test_a_share_and_a_percentage_are_not_the_same_number(build, workspace):
     assert workspace.events == [{"what": "units_mixed", "columns": told}]
 
 
+def test_words_that_are_emptied_in_texts_alone_are_told(build, workspace):
+    cells = {
+        "country": ["NA", "DE", "FR", "US"] * 15,
+        "name": [*["Null"] * 6, *(f"name {n}" for n in range(54))],
+        "rare": [*["None"] * 2, *(f"name {n}" for n in range(58))],
+        "mark": ["-", "x", "y", "z"] * 15,
+    }
+    build(cells, batches=3)
+    action = "took NA in 'country' (15 of 60 cells), Null in 'name' (6 of 60 cells) for missing values; "
+    action += "if they are values, write prepare.missing without them"
+    assert workspace.events == [{"what": "words_emptied", "action": action}]
+    workspace.events.clear()
+    build({"country": cells["country"], "n": [*["NA"] * 5, *map(str, range(55))]})  # which is how all is written here
+    assert workspace.events == []
+
+
 def test_columns_that_lose_more_than_strays_are_told(build, workspace):
     days, numbers = [f"2024-01-{n % 28 + 1:02d}" for n in range(90)], [f"{n}.5" for n in range(90)]
     build(
