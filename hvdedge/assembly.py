@@ -549,8 +549,11 @@ class _Converter:
             self.changed[place] += len(rows)
             self.emptied[place] += after.null_count
             self.unread[place] += int(((rules == TYPE) | (rules == TOO_LARGE)).sum())
-            words = before.filter(pa.array(rules == MISSING)).value_counts()
-            self.spelled[place].update(dict(zip(words.field(0).to_pylist(), words.field(1).to_pylist(), strict=True)))
+            spelled = np.flatnonzero(rules == MISSING)
+            if len(spelled):
+                words = before.take(pa.array(spelled)).value_counts()
+                counts = zip(words.field(0).to_pylist(), words.field(1).to_pylist(), strict=True)
+                self.spelled[place].update(dict(counts))
         at = np.repeat([place for place, *_ in logs], [len(rows) for _, rows, *_ in logs])
         rules = np.concatenate([rules for *_, rules in logs])
         changes = {
