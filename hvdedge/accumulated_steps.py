@@ -3,7 +3,7 @@
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.compressed_sums import Bfloat16, Int8, LargestSum, RoundedSum, WholeSum
+from hvdedge.compressed_sums import LargestSum, summing
 from hvdedge.local_steps import LocalSteps, size
 from hvdedge.parallel import MeteredComm
 from hvdedge.shards import Batch
@@ -14,25 +14,22 @@ class AccumulatedSteps:
     """A step of the mean gradient of `batches` batches of each rank, summed as `exchange` says; fewer end an epoch.
 
     What a sum left unsent is sent when an epoch ends, as one more step, so that a checkpoint holds all that there is.
+
+    Attributes:
+        batches: of which gradients are added up.
     """
 
     def __init__(
         self, task: TrainingTask, comm: MeteredComm, batches: int, exchange: str, density: float, warmup_epochs: float
     ):
-        self._task, self._comm, self._batches = task, comm, batches
+        self._task, self._comm, self.batches = task, comm, batches
         self._density, self._warmup_epochs = density, warmup_epochs
-        self._local = LocalSteps(task)
-        numbers = size(task.variables())
-        self._held, self._seen = np.zeros(numbers, np.float32), 0
-        self._sum: WholeSum | RoundedSum | LargestSum
-        if exchange == "top_k":
-            momentum = getattr(task.optimizer, "momentum", 0.0)
+        self._held, self._seen = np.zeros(size(task.variables()), np.float32), 0
+        self._momentum = getattr(task.optimizer, "momentum", 0.0) if exchange == "top_k" else 0.0
+        if self._momentum:
             task.optimizer.momentum = 0.0  # it is in the sums instead
-            self._sum = LargestSum(density, momentum, numbers, comm)
-        elif exchange == "float32":
-            self._sum = WholeSum(comm)
-        else:
-            self._sum = RoundedSum(Bfloat16() if exchange == "bfloat16" else Int8(), numbers, comm)
+        self._local = LocalSteps(task)
+        self._sum = summing(exchange, density, self._momentum, len(self._held), comm)
 
     def go(self, batch: Batch) -> tuple[float, float]:
         """Collective. Take a batch in; return this rank's weighted sums of loss and score."""
@@ -40,7 +37,7 @@ class AccumulatedSteps:
         gradient, weight = self._local.gradient()
         self._held += gradient * np.float32(weight)
         self._seen += 1
-        if self._seen == self._batches:
+        if self._seen == self.batches:
             self._step()
         return told
 
@@ -53,7 +50,9 @@ class AccumulatedSteps:
             self._local.apply(rest)
 
     def end(self) -> None:
-        """Do nothing: there is nothing to end."""
+        """Give momentum back to the optimizer."""
+        if self._momentum:
+            self._task.optimizer.momentum = self._momentum
 
     def _step(self) -> None:
         if isinstance(self._sum, LargestSum) and self._warmup_epochs:

@@ -14,7 +14,7 @@ from hvdedge.config import ROOT, read_toml
 from hvdedge.errors import InputError
 from hvdedge.meter import Watts
 from hvdedge.methods import unknown
-from hvdedge.options import NonNegative
+from hvdedge.options import NonNegative, Positive
 
 HOSTFILES = ROOT / "hostfiles"
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?")
@@ -26,7 +26,7 @@ class Host(msgspec.Struct, forbid_unknown_fields=True):
     """What MPI does not know of a host; null is what nobody knows. `speed` is relative, 1 for the usual host."""
 
     memory: str | None = None
-    speed: float | None = None
+    speed: Positive | None = None
     idle_watts: NonNegative | None = None
     busy_watts: NonNegative | None = None
 
@@ -66,8 +66,15 @@ class Cluster:
 
     def watts(self, host: str) -> Watts:
         """Return what `host` draws, by its full or its short name."""
-        known = self.settings.hosts.get(host) or self.settings.hosts.get(host.split(".")[0]) or self.settings.usual
+        known = self._known(host)
         return Watts(known.idle_watts, known.busy_watts)
+
+    def speed(self, host: str) -> float | None:
+        """Return how fast `host` is beside the usual one, by its full or its short name; None where nobody knows."""
+        return self._known(host).speed
+
+    def _known(self, host: str) -> Host:
+        return self.settings.hosts.get(host) or self.settings.hosts.get(host.split(".")[0]) or self.settings.usual
 
     def check_ranks(self, ranks: int) -> None:
         """Raise InputError where the cluster has too few slots for `ranks`."""

@@ -146,3 +146,14 @@ class WholeSum:
 
     def rest(self) -> None:
         """Do nothing: nothing is left."""
+
+
+def summing(
+    exchange: str, density: float, momentum: float, size: int, comm: MeteredComm
+) -> WholeSum | RoundedSum | LargestSum:
+    """Return what sums `size` numbers of all ranks as `exchange` says: float32, bfloat16, int8 or top_k."""
+    if exchange == "top_k":
+        return LargestSum(density, momentum, size, comm)
+    if exchange == "float32":
+        return WholeSum(comm)
+    return RoundedSum(Bfloat16() if exchange == "bfloat16" else Int8(), size, comm)

@@ -37,7 +37,7 @@ LISTS: dict[str, tuple[str, ...]] = {
 }
 DEFAULTS = {"extractor": "image", "strategy": "ring_allreduce"}
 ALWAYS = {"profile": ("statistics",)}
-LEARNED = ("label", "targets", "by")  # the options of extract that name what is learned, or split by
+LEARNED = ("label", "targets", "by", "client")  # the options of extract that name what is learned, or split by
 IN_RUN = "{run}/"  # begins a path in the run's folder, which only its stages know
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 
@@ -57,14 +57,16 @@ class Prepare(msgspec.Struct, forbid_unknown_fields=True):
 class Extract(msgspec.Struct, forbid_unknown_fields=True):
     """How rows are split; `uncleaned` extracts the rows as they were before clean, too, to compare.
 
-    `split`: stratified keeps the shares in every class, random among all rows, group leaves no value of the column `by`
-    in two splits, time makes the rows with the largest `by` the test, given takes the split that `by` names. `borders`,
-    with time: when validation begins, the test begins and, if there is a third, ends, instead of the shares. `storage`
-    is how x is kept on disk.
+    `client`: the column that says who has a row, for federated training by clients. `split`: stratified keeps the
+    shares in every class, random among all rows, group leaves no value of the column `by` in two splits, time makes
+    the rows with the largest `by` the test, given takes the split that `by` names. `borders`, with time: when
+    validation begins, the test begins and, if there is a third, ends, instead of the shares. `storage` is how x is
+    kept on disk.
     """
 
     split: Literal["stratified", "random", "group", "time", "given"] = "stratified"
     by: ColumnName = ""
+    client: ColumnName = ""
     validation: Fraction = 0.1
     test: Between = 0.2
     borders: tuple[str, ...] = ()
@@ -77,7 +79,8 @@ class Train(msgspec.Struct, forbid_unknown_fields=True):
 
     `patience`: epochs without a better validation loss before the end, 0: never. `plateau`: epochs without a better
     loss before the rate is halved, 0: never. `divergence`: whether a training that diverges goes back to the last good
-    epoch. `precision`: what gradients are computed in.
+    epoch. `precision`: what gradients are computed in. `rows`: shared reads them in the run's folder in each epoch, or
+    once if they fit into memory; dealt copies each rank's to its own disk before the first.
     """
 
     epochs: Count = 10
@@ -90,6 +93,7 @@ class Train(msgspec.Struct, forbid_unknown_fields=True):
     divergence: Literal["restore", "stop"] = "restore"
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     checkpoint_every: Count = 1
+    rows: Literal["shared", "dealt"] = "shared"
 
 
 class Evaluate(msgspec.Struct, forbid_unknown_fields=True):
@@ -234,6 +238,7 @@ def read_pipeline(
     if last in STAGES[STAGES.index("train") :]:
         consistency.check_features(path, sections, is_given="extract" in tree)
         consistency.check_model(path, sections)
+        consistency.check_clients(path, sections)
     sources = _sources(path, Prepare(**sections["prepare"].settings), results) if find_sources else ()
     consistency.check_tables(path, sections, sources)
     return Pipeline(path, case, seed, size_bytes(path, "memory", tree.get("memory", "1GB")), sections, sources, stages)

@@ -140,6 +140,26 @@ def check_rules(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
                         f"{path}: {stage}.{chosen.name}.{name}: received {rule!r}, allowed: columns -> columns, such "
                         "as ZipCode -> City; write it so"
                     )
+def check_clients(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
+    """Hold that who has which rows is known where training goes by it, and asked of rows alone.
+
+    Raises:
+        InputError: where it is not.
+    """
+    extractor, column = sections["extract"].choices["extractor"], sections["extract"].settings["client"]
+    if column and extractor.method.options.keys() & {"window", "edges"}:
+        raise InputError(
+            f"{path}: extract.client: received {column!r} for extractor = {extractor.name!r}, whose examples are no "
+            "rows, allowed: nothing; take it out"
+        )
+    asked = [
+        choice.name for choice in sections["train"].choices.values() if choice.options.get("partition") == "client"
+    ]
+    if asked and not column:
+        raise InputError(
+            f'{path}: train.partition: received "client" without extract.client, allowed: with it; name the column '
+            "that says who has a row"
+        )
 
 
 def check_tables(path: pathlib.Path, sections: Mapping[str, "Section"], sources: Iterable[pathlib.Path]) -> None:

@@ -35,8 +35,18 @@ class LocalSteps:
     def look(self, batch: Batch) -> tuple[float, float]:
         """Compute the gradient of a batch at the weights as they are; return its weighted sums of loss and score."""
         self._weight = float(batch.weights.sum())
-        loss, score, self._grads = self._gradient(batch.x, batch.y, batch.weights)
-        return float(loss), float(score)
+        loss, score, self._grads = self.sums(self._task.parts(batch))
+        return loss, score
+
+    def sums(self, parts: Sequence[Batch]) -> tuple[float, float, list[tf.Tensor]]:
+        """Return the weighted sums of loss and score, and the gradient, of the parts of a batch, at least one."""
+        first, *others = parts
+        loss, score, grads = self._gradient(first.x, first.y, first.weights)
+        for part in others:
+            more_loss, more_score, more = self._gradient(part.x, part.y, part.weights)
+            loss, score = loss + more_loss, score + more_score
+            grads = [grad + another for grad, another in zip(grads, more, strict=True)]
+        return float(loss), float(score), grads
 
     def go(self) -> float:
         """Take the step of that gradient; return the weight of its rows. Without rows there is no step."""

@@ -1,18 +1,4 @@
-"""A rank's part of the training rows, batch by batch: dealt by lanes, its own as a client's, or as they arrive.
-
-Lanes. The training rows, in the order of `features.h5`, are laid out in lines of G, the global batch size; lane l is
-column l, and a rank holds the lanes `block(G, size, rank)`. Each epoch shuffles every lane by itself, from the seed,
-the epoch and the lane's number; step s trains on line s:
-
-              lane 0   1   2   3            rank 0 of 2 holds lanes 0 and 1,
-    line 0        0    1   2   3            rank 1 lanes 2 and 3;
-    line 1        4    5   6   7            step s of an epoch takes one row of each lane
-    line 2        8    9
-
-So the batches of a seed do not depend on the number of ranks, only on the global batch size; every row is used once
-an epoch; and a rank never needs another's rows. Where lanes are of uneven length, the last step is smaller on some
-ranks, and may be empty there: such a rank takes part with one row of weight zero.
-"""
+"""A rank's part of the training rows, batch by batch: its own, as a client's, or as they arrive. See also `lanes`."""
 
 import math
 from collections.abc import Iterator
@@ -23,6 +9,18 @@ import numpy as np
 
 from hvdedge.parallel import block
 from hvdedge.tensors import FeatureReader
+
+BLOCK_ROWS = 1 << 20  # whose weights are read at once
+
+
+class Rows(Protocol):
+    """Where training rows are read, such as a FeatureReader."""
+
+    def rows(self, split: str) -> int: ...
+
+    def read(self, split: str, rows: slice) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def weights(self, rows: slice) -> np.ndarray: ...
 
 
 @dataclass
@@ -49,42 +47,6 @@ class Shard(Protocol):
         """Yield them."""
 
 
-class Lanes:
-    """This rank's lanes of the training rows, in memory; over all rows the mean of their weights is 1."""
-
-    def __init__(self, reader: FeatureReader, global_batch_size: int, lanes: slice, seed: int):
-        self.rows = reader.rows("train")
-        self.steps = math.ceil(self.rows / global_batch_size)
-        self._lanes = range(global_batch_size)[lanes]
-        self._global_batch_size = global_batch_size
-        self._seed = seed
-        lines = [
-            range(self.rows)[start + lanes.start : start + lanes.stop]
-            for start in range(0, self.rows, global_batch_size)
-        ]
-        parts = [reader.read("train", slice(line.start, line.stop)) for line in lines if len(line)]
-        empty_x, empty_y = reader.read("train", slice(0, 0))
-        self.x = np.concatenate([empty_x, *(x for x, _ in parts)])
-        self.y = np.concatenate([empty_y, *(y for _, y in parts)])
-        weights = reader.weights(slice(None))
-        mine = [weights[line.start : line.stop] for line in lines]
-        self.weights = np.concatenate([weights[:0], *mine]) / _mean(weights)
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield this rank's part of every step of an epoch, `steps` of them on every rank."""
-        width = len(self._lanes)
-        lengths = [len(range(lane, self.rows, self._global_batch_size)) for lane in self._lanes]
-        order = np.full((self.steps, width), -1)
-        for column, (lane, length) in enumerate(zip(self._lanes, lengths, strict=True)):
-            order[:length, column] = (
-                np.random.default_rng([self._seed, epoch, lane]).permutation(length) * width + column
-            )
-        for line, rows in enumerate(order):
-            rows = rows[rows >= 0]
-            together = min(self._global_batch_size, self.rows - line * self._global_batch_size)
-            yield _batch(self.x[rows], self.y[rows], self.weights[rows], together)
-
-
 class OwnRows:
     """A client's rows, which it alone has, in memory, and learns from in batches of its own."""
 
@@ -92,15 +54,14 @@ class OwnRows:
         self._batch_size = batch_size
         self._seed = seed
         self.x, self.y = reader.read("train", rows)
-        weights = reader.weights(slice(None))
-        self.weights = weights[rows] / _mean(weights)
+        self.weights = reader.weights(slice(None))[rows] / mean_weight(reader)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield all rows once, in an order of this epoch."""
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self.y))
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
-            yield _batch(self.x[rows], self.y[rows], self.weights[rows], len(rows))
+            yield batch_of(self.x[rows], self.y[rows], self.weights[rows], len(rows))
 
 
 class Arriving:
@@ -119,7 +80,7 @@ class Arriving:
         self._seen = seen
         self._lines = math.ceil((self._rows - seen) / global_batch_size)
         self._epochs = epochs
-        self._mean = _mean(reader.weights(slice(None)))
+        self._mean = mean_weight(reader)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield this rank's part of each line of an epoch."""
@@ -129,10 +90,10 @@ class Arriving:
             here = slice(rows.start, rows.stop)
             x, y = self._reader.read("train", here)
             together = min(self._global_batch_size, self._rows - start)
-            yield _batch(x, y, self._reader.weights(here) / self._mean, together)
+            yield batch_of(x, y, self._reader.weights(here) / self._mean, together)
 
 
-def _batch(x: np.ndarray, y: np.ndarray, weights: np.ndarray, together: int) -> Batch:
+def batch_of(x: np.ndarray, y: np.ndarray, weights: np.ndarray, together: int) -> Batch:
     """Return a batch; one row of weight 0 where there is none."""
     if len(y):
         return Batch(x, y, (weights / together).astype(np.float32), together)
@@ -140,6 +101,8 @@ def _batch(x: np.ndarray, y: np.ndarray, weights: np.ndarray, together: int) -> 
     return Batch(x, y, np.zeros(1, np.float32), together)
 
 
-def _mean(weights: np.ndarray) -> float:
+def mean_weight(reader: Rows) -> float:
     """Return the mean weight of all training rows, by which each is divided."""
-    return max(float(weights.mean(dtype=float)), 1e-9)
+    rows = reader.rows("train")
+    blocks = (reader.weights(slice(start, start + BLOCK_ROWS)) for start in range(0, rows, BLOCK_ROWS))
+    return max(sum(float(weights.sum(dtype=float)) for weights in blocks) / max(rows, 1), 1e-9)

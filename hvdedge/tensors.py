@@ -2,7 +2,7 @@
 
     features.h5        train/x (8, 8, 8, 1) ---- rows 0-4 ---> features/part-00000.h5  train/x (5, 8, 8, 1)
     features.json            train/y (8,)    \\-- rows 5-7 ---> features/part-00001.h5  train/x (3, 8, 8, 1)
-                             train/weight (8,)
+                             train/weight (8,), and train/client (8,) where rows have clients
                              validation/... test/... and, of a graph, graph/...: see `graph_tensors`
 
 Parts hold the rows in the table's order, so the joined rows are the same for any number of writing ranks. The names
@@ -31,7 +31,7 @@ from hvdedge.splits import SPLITS
 from hvdedge.storage import Storage, from_attributes
 
 DATASETS = ("x", "y")
-WEIGHT = "weight"  # of the training rows
+WEIGHT, CLIENT = "weight", "client"  # of the training rows; the second where they have clients
 CHUNK_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 23
 BLOCK_ROWS = 4096  # of which some are picked
@@ -53,6 +53,7 @@ class Features:
         rows_left_out: why -> how many rows of all ranks are not among the examples.
         weights: float32 (training rows here,), how many rows each stands for, 0 for one that is left out; None: each
             for itself.
+        clients: int32 (training rows here,), who has each, a number in the spec's `clients`; None where nobody asked.
         facts: what the last reduction found, for the record.
         graph: where x are numbers of nodes, the graph that they are of.
     """
@@ -66,6 +67,7 @@ class Features:
     decisions: dict[str, str] = field(default_factory=dict)
     rows_left_out: dict[str, int] = field(default_factory=dict)
     weights: np.ndarray | None = None
+    clients: np.ndarray | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     graph: GraphPart | None = None
 
@@ -115,6 +117,10 @@ def write_part(features: Features, path: pathlib.Path) -> dict[str, int]:
                 for name, value in zip(_datasets(split), (*values, weights), strict=False):
                     file[split][name].resize(rows[split], axis=0)
                     file[split][name][start:] = value[chosen]
+        if features.clients is not None:
+            kept = slice(None) if features.weights is None else features.weights > 0
+            _create(file, f"train/{CLIENT}", (), "int32").resize(rows["train"], axis=0)
+            file[f"train/{CLIENT}"][:] = features.clients[kept]
         if features.graph is not None:
             graph_tensors.write(features.graph, file)
     return rows
@@ -133,7 +139,7 @@ def blocks(part: pathlib.Path, name: str = "x") -> Iterator[tuple[str, np.ndarra
 def pack(draft: pathlib.Path, path: pathlib.Path, storage: Storage) -> None:
     """Write a part that `write_part` made once more, with x as it is to be kept."""
     with h5py.File(path, "w") as file:
-        for name in (*DATASETS, WEIGHT):
+        for name in (*DATASETS, WEIGHT, CLIENT):
             for split, rows in blocks(draft, name):
                 kept = storage.pack(rows) if name == "x" else rows
                 where = f"{split}/{name}"
@@ -223,16 +229,25 @@ class FeatureReader:
 
     def read(self, split: str, rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return x and y of the examples in a slice, or of those with the numbers in an array, in its order."""
-        x, y = self._data[f"{split}/x"], self._data[f"{split}/y"]
         if isinstance(rows, slice):
-            return self._storage.unpack(x[rows]), y[rows]
+            stored, y = self.stored(split, rows)
+            return self.unpack(stored), y
+        x, y = self._data[f"{split}/x"], self._data[f"{split}/y"]
         chosen, place = np.unique(rows, return_inverse=True)
         xs, ys = [x[:0]], [y[:0]]
         for start in np.unique(chosen // BLOCK_ROWS) * BLOCK_ROWS:  # at once, as HDF5 goes through parts for each row
             inside = chosen[slice(*np.searchsorted(chosen, [start, start + BLOCK_ROWS]))] - start
             xs.append(x[start : start + BLOCK_ROWS][inside])
             ys.append(y[start : start + BLOCK_ROWS][inside])
-        return self._storage.unpack(np.concatenate(xs))[place], np.concatenate(ys)[place]
+        return self.unpack(np.concatenate(xs))[place], np.concatenate(ys)[place]
+
+    def stored(self, split: str, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return x, as it is stored, and y of some examples."""
+        return self._data[f"{split}/x"][rows], self._data[f"{split}/y"][rows]
+
+    def unpack(self, stored: np.ndarray) -> np.ndarray:
+        """Return what stored x mean."""
+        return self._storage.unpack(stored)
 
     def labels(self) -> np.ndarray:
         """Return y of all training examples."""
@@ -241,6 +256,10 @@ class FeatureReader:
     def weights(self, rows: slice) -> np.ndarray:
         """Return how many rows each of these training examples stands for: float32 (rows,)."""
         return self._data[f"train/{WEIGHT}"][rows]
+
+    def clients(self) -> np.ndarray | None:
+        """Return the number of the client who has each training example, int32 (rows,); None where there are none."""
+        return self._data[f"train/{CLIENT}"][:] if f"train/{CLIENT}" in self._data else None
 
     def graph(self, nodes: slice) -> GraphBlock:
         """Return some nodes of the graph, such as a rank's block of the spec's `graph.nodes`, with their entries.
@@ -265,7 +284,9 @@ def _datasets(split: str) -> tuple[str, ...]:
 def _groups(file: h5py.File) -> dict[str, tuple[str, ...]]:
     """Return group -> its datasets; links are not followed."""
     graph = {GROUP: tuple(graph_tensors.TYPES)} if GROUP in list(file) else {}
-    return {split: _datasets(split) for split in SPLITS} | graph
+    found = {split: _datasets(split) for split in SPLITS} | graph
+    is_there = isinstance(file.get("train", getlink=True), h5py.HardLink) and CLIENT in list(file["train"])
+    return found | ({"train": (*found["train"], CLIENT)} if is_there else {})
 
 
 def _names(file: h5py.File) -> list[str]:

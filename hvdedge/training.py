@@ -7,6 +7,7 @@ import math
 import os
 import pathlib
 import re
+import socket
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -19,14 +20,18 @@ from mpi4py import MPI
 
 from hvdedge import checkpoints, tasks
 from hvdedge.checkpoints import Checkpoint
+from hvdedge.dealt_rows import DealtRows
 from hvdedge.divergence import GROWTH, OTHER_ROWS, Course
 from hvdedge.errors import InputError
-from hvdedge.parallel import MeteredComm, allgather_rows, block
+from hvdedge.lanes import Lanes, fitting
+from hvdedge.micro_batches import MicroBatches
+from hvdedge.parallel import MeteredComm, allgather_json, allgather_rows, block
 from hvdedge.precision import Precision, faster
-from hvdedge.shards import Arriving, Batch, Lanes, OwnRows, Shard
+from hvdedge.shards import Arriving, Batch, OwnRows, Rows, Shard
 from hvdedge.tensors import FeatureReader
 
 SEED_STATE = "seed_generator_state"
+VALIDATED_ROWS = 512  # at once
 KEPT = "strategy/"  # before the names of what a strategy keeps, in a checkpoint
 
 
@@ -79,6 +84,8 @@ class TrainingTask:
         rows: for training, on all ranks.
         steps_per_epoch: of this rank, the same on every one unless each has rows of its own.
         seed: of all that is drawn at random.
+        global_batch_size: rows of a step of all ranks that train together.
+        speed: of this rank beside the others, as the cluster's file has it; None where it says nothing.
         trains: whether this rank takes part in training, or another's weights.
         history: filled in as the strategy counts its steps and ends its epochs.
         note: adds an event to the record, alike on every rank.
@@ -98,9 +105,12 @@ class TrainingTask:
         seed: int,
         folder: pathlib.Path,
         key: str,
+        memory_bytes: int,
+        scratch: pathlib.Path,
         writer: tf.summary.SummaryWriter,
         tell: Callable[..., None],
         note: Callable[..., None],
+        speed: float | None = None,
     ):
         self.model = model
         self.epochs: int = settings["epochs"]
@@ -116,7 +126,8 @@ class TrainingTask:
         self._traffic = comm.traffic
         self._reader = reader
         self.seed = seed
-        self._validation = reader.read("validation", block(reader.rows("validation"), comm.size, comm.rank))
+        self._validation = block(reader.rows("validation"), comm.size, comm.rank)
+        self._held_bytes, self._scratch = memory_bytes // 2, scratch
         self._settings = settings
         self._folder = folder
         self._key = key
@@ -133,6 +144,10 @@ class TrainingTask:
         self._epoch = self._step = 0
         self._began = self._epoch_began = 0.0
         self._kind = tasks.find(reader.spec)
+        local = comm.Split_type(MPI.COMM_TYPE_SHARED)
+        self._micro_batches = MicroBatches(model, settings["batch_size"], local.size)
+        self.speed = speed / local.size if speed else None
+        local.Free()
         self.deal(comm.size, comm.rank)
         for number, state in enumerate(self._seed_states()):  # each rank, and each layer, leaves out other units
             state.assign(np.random.default_rng([seed, comm.rank, number]).integers(0, 2**31, state.shape))
@@ -148,10 +163,29 @@ class TrainingTask:
         They are all ranks unless a strategy says otherwise before the first epoch.
         """
         batch_size = self._settings["batch_size"] * ranks
-        lanes = slice(0) if rank is None else block(batch_size, ranks, rank)
+        self._lanes = slice(0) if rank is None else block(batch_size, ranks, rank)
         self.trains = rank is not None
+        self.global_batch_size = batch_size
         self.steps_per_epoch = math.ceil(self.rows / batch_size)
-        self._make_shard: Callable[[], Shard] = lambda: Lanes(self._reader, batch_size, lanes, self.seed)
+        self._make_shard: Callable[[], Shard] = self._make_lanes
+
+    def share(self, lanes: slice) -> None:
+        """Let this rank's lanes of the global batch be these from the next batch on."""
+        self._lanes = lanes
+        shard = self.__dict__.get("_shard")  # not made for this
+        if isinstance(shard, Lanes):
+            shard.take(lanes)
+
+    @property
+    def most_lanes(self) -> int:
+        """How many lanes fit into this rank's memory."""
+        return fitting(self._reader, self.steps_per_epoch, self._settings["batch_size"], self._held_bytes)[1]
+
+    def _make_lanes(self) -> Lanes:
+        size = self.global_batch_size
+        is_dealt = self._settings["rows"] == "dealt"
+        rows: Rows = DealtRows(self._reader, size, self._lanes, self._scratch) if is_dealt else self._reader
+        return Lanes(rows, size, self._lanes, self._settings["batch_size"], self.seed, self._held_bytes)
 
     def keep_to(self, rows: np.ndarray) -> None:
         """Let this rank train on the rows of these numbers alone, rising, in batches of its own."""
@@ -171,6 +205,10 @@ class TrainingTask:
     def labels(self) -> np.ndarray:
         """Return y of all training rows."""
         return self._reader.labels()
+
+    def clients(self) -> np.ndarray | None:
+        """Return the number of the client who has each training row; None where rows have none."""
+        return self._reader.clients()
 
     @functools.cached_property
     def _shard(self) -> Shard:
@@ -231,6 +269,10 @@ class TrainingTask:
                 self._batch = batch
                 yield batch
 
+    def parts(self, batch: Batch) -> list[Batch]:
+        """Return a batch in the parts that fit into memory one at a time; their gradients add up to its gradient."""
+        return self._micro_batches.parts(batch)
+
     def begin_epoch(self, epoch: int) -> None:
         """Start to count an epoch's steps; for a rank that asks for no batches."""
         self._epoch, self._step, self._batch = epoch, 0, None
@@ -248,6 +290,7 @@ class TrainingTask:
         Args:
             steps: how many updates of the weights it was for.
         """
+        self._micro_batches.look()
         self._step += 1
         self.history.steps += steps
         rows = 0
@@ -293,6 +336,7 @@ class TrainingTask:
             self._course.begin(float(self._sums[3] / self._sums[4]), self._kind.chance)
         diverged = self._diverges(epoch, tells, bool(self._sums[5]))
         self._sums[:] = 0
+        self._tell_memory(comm)
         skipped = self.precision.agree(comm)
         if skipped:
             self.note(what="overflow", epoch=epoch + 1, **skipped)
@@ -324,12 +368,22 @@ class TrainingTask:
             self.save_checkpoint(epoch + 1, comm)
         return ends
 
+    def _tell_memory(self, comm: MeteredComm) -> None:
+        """Collective. Note where memory was short, and let rows that are held in advance take half as much there."""
+        events = [{"rank": comm.rank, "host": socket.gethostname(), **one} for one in self._micro_batches.take_events()]
+        found = [event for rank in allgather_json(events, comm) for event in rank]
+        for event in found:
+            self.note(what="memory_short", **event)
+        if found and isinstance(self._shard, Lanes):
+            self._held_bytes //= 2
+            self._shard.hold(self._held_bytes)
+
     def validate(self, comm: MeteredComm) -> tuple[float, float]:
         """Collective. Return loss and score over the validation rows of all ranks; NaN where there are none."""
         sums = np.zeros(3)
-        x, y = self._validation
-        for start in range(0, len(y), 512):
-            losses, each = self._evaluate(x[start : start + 512], y[start : start + 512])
+        for start in range(self._validation.start, self._validation.stop, VALIDATED_ROWS):
+            x, y = self._reader.read("validation", slice(start, min(start + VALIDATED_ROWS, self._validation.stop)))
+            losses, each = self._evaluate(x, y)
             sums += [np.sum(losses, dtype=float), np.sum(each, dtype=float), len(losses)]
         comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
         return (sums[0] / sums[2], sums[1] / sums[2]) if sums[2] else (math.nan, math.nan)

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import socket
 
 from hvdedge.parallel import agree
 from hvdedge.records import sha256
@@ -46,8 +47,11 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
         seed=stage.pipeline.seed,
         folder=stage.folder / variant / "checkpoints",
         key=_key(stage, variant),
+        memory_bytes=stage.pipeline.memory_bytes,
+        scratch=stage.workspace.scratch,
         writer=tf.summary.create_file_writer(str(logs)) if stage.is_root else tf.summary.create_noop_writer(),
         tell=functools.partial(stage.tell, **on),
+        speed=stage.cluster.speed(socket.gethostname()),
         note=lambda **event: stage.note(variant=variant.rstrip("/") or "cleaned", **event),
     )
     history = stage.method("strategy")(task, stage.comm)

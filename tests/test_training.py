@@ -1,11 +1,14 @@
 """Lanes: every row once an epoch, batches that do not depend on the number of ranks."""
 
+import math
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hvdedge.dealt_rows import DealtRows
+from hvdedge.lanes import Lanes
 from hvdedge.parallel import block
-from hvdedge.shards import Lanes
 
 
 class Numbers:
@@ -20,20 +23,42 @@ class Numbers:
     def read(self, split, rows):
         return np.arange(1.0, self._rows + 1, dtype=np.float32)[rows, None], np.arange(self._rows)[rows]
 
+    def stored(self, split, rows):
+        return self.read(split, rows)
+
+    def unpack(self, stored):
+        return stored
+
     def weights(self, rows):
         return np.ones(self._rows, np.float32)[rows]
 
 
-def steps(rows, batch, size, epoch):
-    """The global batches: for each step the rows of all ranks with their weights, zero-weight rows left out."""
-    shards = [Lanes(Numbers(rows), batch, block(batch, size, rank), seed=5) for rank in range(size)]
-    together = zip(*(shard.batches(epoch) for shard in shards), strict=True)  # equally many steps on each rank
+ROW_BYTES = 16  # of x, y and weight
+
+
+def shard(rows, batch, lanes, width, held_bytes):
+    return Lanes(Numbers(rows), batch, lanes, width, 5, held_bytes)
+
+
+def steps(rows, batch, size, epoch, held_bytes=10**9, moves=()):
+    """The global batches: for each step the rows of all ranks with their weights, zero-weight rows left out.
+
+    `moves`: step -> the lanes of each rank from then on.
+    """
+    width = -(-batch // size)
+    shards = [shard(rows, batch, block(batch, size, rank), width, held_bytes) for rank in range(size)]
+    moves = dict(moves)
+    iterators = [one.batches(epoch) for one in shards]
     found = []
-    for parts in together:
+    for step in range(math.ceil(rows / batch)):
+        for one, lanes in zip(shards, moves.get(step, ()), strict=False):
+            one.take(lanes)
+        parts = [next(iterator) for iterator in iterators]  # equally many steps on each rank
         x, weights = (np.concatenate([getattr(part, name).ravel() for part in parts]) for name in ("x", "weights"))
         np.testing.assert_allclose(weights.sum(), 1, rtol=1e-5)
         found.append(set(x[weights > 0].astype(int)))
         assert len(found[-1]) == (weights > 0).sum()
+    assert all(next(iterator, None) is None for iterator in iterators)
     return found
 
 
@@ -54,3 +79,45 @@ def test_batches_are_the_same_on_any_number_of_ranks(rows, batch, size):
 def test_epochs_differ_and_seeds_repeat():
     assert steps(100, 10, 2, 0) != steps(100, 10, 2, 1)
     assert steps(100, 10, 2, 1) == steps(100, 10, 2, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 12), st.integers(1, 4), st.integers(1, 6), st.data())
+def test_rows_in_windows_are_the_same_whoever_holds_which_lanes(rows, batch, size, lines, data):
+    held_bytes = 2 * lines * ROW_BYTES * -(-batch // size)
+    one = steps(rows, batch, size, 1, held_bytes)
+    assert sorted(row for step in one for row in step) == list(range(1, rows + 1))
+    moves = {}
+    for step in data.draw(st.lists(st.integers(0, math.ceil(rows / batch) - 1), max_size=3)):
+        cuts = sorted(data.draw(st.lists(st.integers(0, batch), min_size=size - 1, max_size=size - 1)))
+        moves[step] = [slice(*ends) for ends in zip([0, *cuts], [*cuts, batch], strict=True)]
+    assert steps(rows, batch, size, 1, held_bytes, moves) == one
+
+
+def test_windows_mix_rows_from_far_apart_and_hold_no_more_than_they_may():
+    held = []
+
+    class Told(Numbers):
+        def read(self, split, rows):
+            held.append(rows)
+            return super().read(split, rows)
+
+    rows, batch, lines = 4000, 10, 40
+    lanes = Lanes(Told(rows), batch, slice(0, 10), 10, 5, 2 * lines * 10 * ROW_BYTES)
+    batches = lanes.batches(0)
+    first = np.concatenate([next(batches).x.ravel() for _ in range(lines)])
+    assert np.ptp(first) > rows / 2  # not the first lines alone
+    assert len(held) <= 2 + 2 * lines  # the window and the one ahead, line by line
+    epochs = [[tuple(batch.x.ravel()) for batch in lanes.batches(epoch)] for epoch in (0, 1, 0)]
+    assert epochs[0] == epochs[2] != epochs[1]
+
+
+def test_rows_dealt_to_a_disk_are_those_that_are_shared(tmp_path):
+    rows, batch = 203, 12
+    for lanes in (slice(0, 5), slice(5, 12), slice(3, 3)):
+        own = DealtRows(Numbers(rows), batch, lanes, tmp_path)
+        for held in (lanes, slice(0, 12)):  # those of others are read where they are
+            here, there = (Lanes(source, batch, held, 6, 5, 10**9) for source in (own, Numbers(rows)))
+            for one, other in zip(here.batches(3), there.batches(3), strict=True):
+                for name in ("x", "y", "weights"):
+                    np.testing.assert_array_equal(getattr(one, name), getattr(other, name))

@@ -3,10 +3,12 @@
 mpirun -np N python -m mpi4py tests/train_rows.py '[{"epochs": 3, "folder": ...}, ...]'
 """
 
+import functools
 import hashlib
 import json
 import pathlib
 import sys
+import time
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ import tensorflow as tf
 from digit_rows import load_digits
 from mpi4py import MPI
 
-from hvdedge import methods, training
+from hvdedge import memory, methods, micro_batches, training
 from hvdedge.errors import InputError
 from hvdedge.models import dense
 from hvdedge.parallel import MeteredComm, allgather_json
@@ -44,6 +46,12 @@ class Rows:
     def read(self, split, rows):
         return self._x[self._slices[split]][rows], self._y[self._slices[split]][rows]
 
+    def stored(self, split, rows):
+        return self.read(split, rows)
+
+    def unpack(self, stored):
+        return stored
+
     def labels(self):
         return self._y[self._slices["train"]]
 
@@ -64,9 +72,12 @@ class Digits(Rows):
         self.spec = {"task": "classification", "input_shape": [8, 8, 1], "classes": [*range(10)]}
 
 
-def network(dropout):
+def network(dropout, hidden=8):
     """A small network with the same weights on every rank."""
-    layers = [keras.Input((6,)), keras.layers.Dense(8, "relu", kernel_initializer=keras.initializers.GlorotUniform(1))]
+    layers = [
+        keras.Input((6,)),
+        keras.layers.Dense(hidden, "relu", kernel_initializer=keras.initializers.GlorotUniform(1)),
+    ]
     layers += [keras.layers.Dropout(dropout, seed=2)] if dropout else []
     return keras.Sequential([*layers, keras.layers.Dense(4, kernel_initializer=keras.initializers.GlorotUniform(2))])
 
@@ -90,20 +101,30 @@ def _train(given, comm):
     strategy = methods.find("strategies", given.pop("strategy", "ring_allreduce"), "train.strategy")
     options = {name: given.pop(name) for name in strategy.options if name in given}
     events, rates = [], []
-    folder = pathlib.Path(given.pop("folder"))
+    folder, memory_bytes = pathlib.Path(given.pop("folder")), given.pop("memory_bytes", 10**9)
+    scratch = folder / f"scratch-{comm.rank}"
+    scratch.mkdir(parents=True, exist_ok=True)
+    speeds, slow_rank = given.pop("speeds", None), given.pop("slow_rank", None)
+    left_bytes = given.pop("left_bytes", None)
+    micro_batches.available_bytes = (lambda: left_bytes) if left_bytes else memory.available_bytes
     breaks = given.pop("breaks", None)
     task = training.TrainingTask(
         model,
         reader,
         comm,
-        {**SETTINGS, **given},
+        {**SETTINGS, "rows": given.pop("training_rows", "shared"), **given},
         seed=7,
         folder=folder,
         key="test",
+        memory_bytes=memory_bytes,
+        scratch=scratch,
         writer=tf.summary.create_noop_writer(),
         tell=lambda **told: rates.append(float(model_rate(task))),
-        note=lambda **event: events.append(event),
+        note=lambda **event: _note(event, events, comm),
+        speed=speeds and speeds[comm.rank],
     )
+    if comm.rank == slow_rank:
+        task.batches = functools.partial(_slowly, task.batches)
     if breaks is not None:
         _break(task, breaks)
     history = strategy.load()(task, comm, **options)
@@ -115,6 +136,19 @@ def _train(given, comm):
     costs = history.metrics(comm)
     if comm.rank == 0:
         print(json.dumps({**told, "digests": digests, "metrics": costs, "sent": comm.traffic.bytes_sent - sent}))
+
+
+def _note(event, events, comm):
+    """Keep an event; it is told at once as well, for who waits for it."""
+    events.append(event)
+    print("event", event["what"] if comm.rank == 0 else "", flush=True)
+
+
+def _slowly(batches, epoch):
+    """Batches that take a rank two thousandths of a second a row to get."""
+    for batch in batches(epoch):
+        time.sleep(0.002 * len(batch.y))
+        yield batch
 
 
 def _break(task, epoch):
@@ -136,7 +170,7 @@ def _made(given):
         layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, kernel_initializer="zeros")]
         return reader, keras.Sequential(layers) if given.pop("is_linear", False) else dense.build(reader.spec, seed=7)
     reader = Rows(given.pop("rows", 203), given.pop("validation", 50), given.pop("changes_at", None))
-    return reader, network(given.pop("dropout", 0.0))
+    return reader, network(given.pop("dropout", 0.0), given.pop("hidden", 8))
 
 
 def model_rate(task):

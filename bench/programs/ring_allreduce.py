@@ -1,9 +1,14 @@
-"""Ours: TrainingTask under strategies/ring_allreduce.py; with --no-exchange the same step without its all-reduce."""
+"""Ours: TrainingTask under strategies/ring_allreduce.py; with --no-exchange the same step without its all-reduce.
 
+--groups FILE... lets each rank go into a control group before it starts; --warm counts no more than the epochs after.
+"""
+
+import argparse
+import os
 import pathlib
-import sys
 import tempfile
 
+import numpy as np
 import tensorflow as tf
 from images import BATCH_SIZE, CLASSES, EPOCHS, SHAPE, images
 from mpi4py import MPI
@@ -24,21 +29,34 @@ class Noise:
     def rows(self, split):
         return len(self._y) if split == "train" else 0
 
+    def weights(self, rows):
+        return np.ones(len(self._y), np.float32)[rows]
+
     def read(self, split, rows):
         return (self._x[rows], self._y[rows]) if split == "train" else (self._x[:0], self._y[:0])
 
 
 def main():
     """Train, and print the examples a second of all ranks, evaluation and checkpoints left out as in the peers."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--no-exchange", action="store_true")
+    parser.add_argument("--balance", default="never")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--warm", type=int, default=1)
+    parser.add_argument("--groups", nargs="*", default=())
+    arguments = parser.parse_args()
     comm = MeteredComm(MPI.COMM_WORLD)
+    if arguments.groups:
+        pathlib.Path(arguments.groups[comm.rank]).write_text(str(os.getpid()))
     training.configure(comm, 7)
     settings = {
-        **{"epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": 0.001, "optimizer": "adam", "momentum": 0.9},
-        **{"patience": 0, "checkpoint_every": EPOCHS, "plateau": 0, "divergence": "stop", "precision": "float32"},
+        **{"epochs": arguments.epochs, "batch_size": BATCH_SIZE, "learning_rate": 0.001, "optimizer": "adam"},
+        **{"momentum": 0.9, "patience": 0, "checkpoint_every": arguments.epochs, "rows": "shared"},
+        **{"plateau": 0, "divergence": "stop", "precision": "float32"},
     }
     reader = Noise()
     speeds = []
-    if "--no-exchange" in sys.argv:
+    if arguments.no_exchange:
         ring_allreduce.hvd.grouped_allreduce = lambda grads, op: grads
     with tempfile.TemporaryDirectory() as folder:
         task = training.TrainingTask(
@@ -49,14 +67,16 @@ def main():
             seed=7,
             folder=pathlib.Path(folder),
             key="bench",
+            memory_bytes=10**10,
+            scratch=pathlib.Path(folder),
             writer=tf.summary.create_noop_writer(),
             tell=lambda **told: speeds.append(told["examples_per_second"]),
-            note=lambda **event: None,
+            note=lambda **event: print(event, flush=True) if comm.rank == 0 else None,
         )
-        ring_allreduce.train(task, comm)
+        ring_allreduce.train(task, comm, balance=arguments.balance)
         comm.Barrier()
     if comm.rank == 0:
-        print("examples_per_second", sum(speeds[1:]) / len(speeds[1:]), flush=True)
+        print("examples_per_second", sum(speeds[arguments.warm :]) / len(speeds[arguments.warm :]), flush=True)
 
 
 if __name__ == "__main__":

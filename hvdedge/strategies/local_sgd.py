@@ -13,11 +13,8 @@ Source: Stich 2019, Local SGD converges fast and communicates little; Douillard 
 low-communication training of language models (the outer optimizer, with Nesterov's momentum).
 """
 
-import numpy as np
-from mpi4py import MPI
-
 from hvdedge import learning_rate
-from hvdedge import local_steps as local
+from hvdedge.averaged_steps import AveragedSteps
 from hvdedge.options import Count, Fraction, NonNegative, Positive, Scaling
 from hvdedge.parallel import MeteredComm
 from hvdedge.training import History, TrainingTask
@@ -44,36 +41,12 @@ def train(
     """
     task.goes_back = ("velocity",)
     first = task.resume(comm)
-    variables, states = task.variables(), local.state_of(task.optimizer)
-    steps = local.LocalSteps(task)
-    still = np.zeros(local.size(variables), np.float32)
-    velocity = task.kept.setdefault("velocity", still) if outer_momentum else None
+    steps = AveragedSteps(task, comm, local_steps, outer_learning_rate, outer_momentum)
     for epoch in range(first, task.epochs):
-        theta = local.flat(variables)  # what the last epoch ended with, or an earlier one if training diverged
-        seen = 0.0
-        for line, batch in enumerate(task.batches(epoch), 1):
+        for batch in task.batches(epoch):
             learning_rate.grow(task, comm.size, scaling, warmup_epochs)
-            loss, score = steps.look(batch)
-            seen += steps.go()
-            if line % local_steps == 0 or line == task.steps_per_epoch:
-                delta = theta - _mean(local.flat(variables), seen, comm)
-                if velocity is not None:
-                    velocity[:] = outer_momentum * velocity + delta
-                    delta += outer_momentum * velocity
-                theta -= outer_learning_rate * delta
-                local.assign(variables, theta)
-                seen = 0.0
-            task.count(loss, score)
-        if states:
-            local.assign(states, _mean(local.flat(states), 1.0, comm))
-        local.agree_on_steps(task, comm)
+            task.count(*steps.go(batch))
+        steps.meet()
         if task.end_epoch(epoch, comm):
             break
     return task.history
-
-
-def _mean(values: np.ndarray, weight: float, comm: MeteredComm) -> np.ndarray:
-    """Collective. Return the mean of all ranks' values by their weights, which are not all 0."""
-    sums = np.append(values * np.float32(weight), np.float32(weight))
-    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
-    return sums[:-1] / sums[-1]

@@ -18,7 +18,10 @@ import tensorflow as tf
 
 from hvdedge import learning_rate
 from hvdedge.accumulated_steps import AccumulatedSteps
-from hvdedge.options import Count, NonNegative, Portion, Scaling
+from hvdedge.balance import Balance, is_wanted
+from hvdedge.links import AdaptiveSteps
+from hvdedge.local_steps import LocalSteps
+from hvdedge.options import Count, NonNegative, Portion, Scaling, Share
 from hvdedge.parallel import MeteredComm, ring_bytes
 from hvdedge.shards import Batch
 from hvdedge.training import History, TrainingTask
@@ -29,8 +32,10 @@ def train(
     comm: MeteredComm,
     *,
     accumulate: Count = 1,
-    exchange: Literal["float32", "bfloat16", "int8", "top_k"] = "float32",
+    exchange: Literal["float32", "bfloat16", "int8", "top_k", "auto"] = "float32",
     density: Portion = 0.01,
+    slow_share: Share = 0.2,
+    balance: Literal["auto", "always", "never"] = "auto",
     scaling: Scaling = "linear",
     warmup_epochs: NonNegative = 5.0,
 ) -> History:
@@ -38,20 +43,28 @@ def train(
 
     Args:
         accumulate: of how many batches of each rank gradients are added up before ranks exchange them.
-        exchange: what gradients are sent as; what rounding takes away, or is not among the largest, is sent later.
+        exchange: what gradients are sent as; what rounding takes away, or is not among the largest, is sent later. auto
+            takes what is fastest on the links as they are now, or local steps whose weights are averaged.
         density: the share of the numbers that is sent with top_k, from all at first down to it over the warm-up.
+        slow_share: of a step that exchange may take before auto lets ranks exchange less.
+        balance: whether ranks' shares of the global batch follow their speeds; auto: where they are on several hosts.
         scaling: how the learning rate grows with the number of ranks, and of batches that are accumulated.
         warmup_epochs: through how many epochs it grows from one rank's rate; 0 begins with the full rate.
     """
     first = task.resume(comm)
-    is_plain = accumulate == 1 and exchange == "float32"
-    steps = (
-        Steps(task, comm) if is_plain else AccumulatedSteps(task, comm, accumulate, exchange, density, warmup_epochs)
-    )
+    if accumulate == 1 and exchange == "float32":
+        steps: Steps | AccumulatedSteps | AdaptiveSteps = Steps(task, comm)
+    elif exchange == "auto":
+        steps = AdaptiveSteps(task, comm, density, slow_share)
+    else:
+        steps = AccumulatedSteps(task, comm, accumulate, exchange, density, warmup_epochs)
+    balancing = Balance(task, comm) if is_wanted(balance, comm) else None
     for epoch in range(first, task.epochs):
         for batch in task.batches(epoch):
-            learning_rate.grow(task, comm.size * accumulate, scaling, warmup_epochs)
+            learning_rate.grow(task, comm.size * steps.batches, scaling, warmup_epochs)
             task.count(*steps.go(batch))
+            if balancing:
+                balancing.step()
         steps.meet()
         if task.end_epoch(epoch, comm):
             break
@@ -62,6 +75,8 @@ def train(
 class Steps:
     """Steps of all ranks together, from the same weights, which they take at the beginning from rank 0."""
 
+    batches = 1
+
     def __init__(self, task: TrainingTask, comm: MeteredComm):
         """Collective."""
         hvd.init(comm=comm)
@@ -70,15 +85,18 @@ class Steps:
         state = [*task.variables(), *(variable.value for variable in task.optimizer.variables)]
         hvd.broadcast_variables(state, root_rank=0)  # equal by seed already; certain after this
         comm.count_bcast(_size_bytes(state))
+        self._task, self._local = task, LocalSteps(task)
         self._step = _compiled(task)
 
     def go(self, batch: Batch) -> tuple[float, float]:
         """Collective. Take a step; return this rank's weighted sums of loss and score before it."""
-        loss, score, idle_seconds = self._step(batch.x, batch.y, batch.weights)
+        *parts, last = self._task.parts(batch)
+        loss, score, held = self._local.sums(parts) if parts else (0.0, 0.0, [])
+        last_loss, last_score, idle_seconds = self._step(last.x, last.y, last.weights, held)
         self._comm.traffic.bytes_sent += self._sent_bytes
         self._comm.traffic.bytes_received += self._sent_bytes
         self._comm.traffic.idle_seconds += float(idle_seconds)
-        return float(loss), float(score)
+        return loss + float(last_loss), score + float(last_score)
 
     def meet(self) -> None:
         """Do nothing: weights are the same on all ranks."""
@@ -93,11 +111,18 @@ def _size_bytes(variables: list[tf.Variable]) -> int:
 
 
 def _compiled(task: TrainingTask) -> Callable:
-    """Return the step: this rank's weighted loss, weighted score, and seconds from its gradient to all."""
+    """Return the step: of x, y, weights and the gradient of the batch's other parts, if it has any.
+
+    It gives this rank's weighted loss, weighted score, and seconds from its gradient to that of all.
+    """
 
     @tf.function(reduce_retracing=True)
-    def step(x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def step(
+        x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor, held: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         loss, score, grads = task.gradients(x, y, weights)
+        if held:
+            grads = [grad + another for grad, another in zip(grads, held, strict=True)]
         with tf.control_dependencies(grads):
             began = tf.timestamp()
         with tf.control_dependencies([began]):

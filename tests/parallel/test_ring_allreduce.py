@@ -10,6 +10,7 @@ from mpi_runs import run_mpi
 PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "train_rows.py"
 # ranks, batch size, rows
 DESCENTS = [(1, 12, 203), (2, 6, 203), (3, 4, 203), (4, 3, 203), (3, 4, 13), (4, 8, 3)]
+LINES, ROW_BYTES = 4, 6 * 4 + 8 + 4  # of a window; x, y and weight of a row
 SCALES = {"linear": 4.0, "sqrt": 2.0, "none": 1.0}  # on 4 ranks
 
 
@@ -45,7 +46,18 @@ def trained(tmp_path_factory):
                 if its == ranks
             }
             if ranks != 3:
-                named["same"] = {"batch_size": 64 // ranks, "scaling": "none", "epochs": 4}
+                same = {"batch_size": 64 // ranks, "scaling": "none", "epochs": 4}
+                windows = {"memory_bytes": 2 * 2 * LINES * ROW_BYTES * 64 // ranks, "rows": 1000}
+                named |= {
+                    "same": same,
+                    "windows": {**same, **windows},
+                    "dealt": {**same, **windows, "training_rows": "dealt"},
+                    "parts": {**same, "left_bytes": 10**6},
+                }
+            if ranks == 2:
+                named["known speeds"] = {**same, "speeds": [1, 3], "balance": "always"}
+                named["slow rank"] = {**same, "rows": 6000, "slow_rank": 1, "balance": "always"}
+                named["even"] = {**same, "rows": 6000}
             if ranks == 4:
                 rate = {"rows": 64, "batch_size": 4, "learning_rate": 0.01, "warmup_epochs": 2, "epochs": 4}
                 named |= {scaling: {**rate, "scaling": scaling} for scaling in SCALES} | {"costs": {"epochs": 2}}
@@ -103,10 +115,39 @@ def test_training_is_gradient_descent_on_the_global_batch(trained, ranks, batch_
 
 
 def test_the_same_global_batch_gives_the_same_curve_on_1_2_and_4_ranks(trained):
-    curves = [trained(ranks)["same"]["curves"] for ranks in (1, 2, 4)]
-    for other in curves[1:]:
-        for name in ("loss", "accuracy", "validation_loss", "validation_accuracy"):
-            np.testing.assert_allclose(other[name], curves[0][name], rtol=2e-5, err_msg=name)
+    for ranks in (2, 4):
+        alike(trained(ranks)["same"], trained(1)["same"])
+
+
+def alike(one, other):
+    for name in ("loss", "accuracy", "validation_loss", "validation_accuracy"):
+        np.testing.assert_allclose(one["curves"][name], other["curves"][name], rtol=2e-5, err_msg=name)
+
+
+def test_rows_in_windows_and_dealt_to_disks_are_the_same_on_1_2_and_4_ranks(trained):
+    one = trained(1)["windows"]
+    assert one["curves"]["loss"][-1] < one["curves"]["loss"][0] / 2
+    for other in (trained(1)["dealt"], *(trained(ranks)[name] for ranks in (2, 4) for name in ("windows", "dealt"))):
+        alike(other, one)
+
+
+def test_batches_in_parts_add_up_and_the_record_says_that_memory_was_short(trained):
+    for ranks in (1, 2, 4):
+        found = trained(ranks)["parts"]
+        alike(found, trained(ranks)["same"])
+        events = [event for event in found["events"] if event["what"] == "memory_short"]
+        assert {event["rank"] for event in events} == set(range(ranks))
+        assert all("a part of one row does not fit" in event["action"] for event in events)
+
+
+def test_lanes_follow_speeds_that_are_known_or_measured_and_change_no_sum(trained):
+    found = trained(2)
+    alike(found["known speeds"], found["same"])
+    alike(found["slow rank"], found["even"])
+    moves = [event for event in found["slow rank"]["events"] if event["what"] == "rebalanced"]
+    assert 1 <= len(moves) <= 10
+    assert all(sum(event["lanes"]) == 64 for event in moves)
+    assert moves[-1]["lanes"][1] < 16 < moves[-1]["lanes"][0]  # from 32 each
 
 
 def test_a_run_that_stopped_goes_on_bit_for_bit(train, tmp_path):
@@ -170,6 +211,7 @@ def test_each_rank_leaves_out_other_units(mpirun):
         dropouts = [keras.layers.Dropout(0.5, seed=1), keras.layers.Dropout(0.5, seed=2)]
         model = keras.Sequential([keras.Input((6,)), *dropouts, keras.layers.Dense(4)])
         training.TrainingTask(model, Rows(20, 5), comm, SETTINGS, seed=7, folder=pathlib.Path("x"), key="k",
+                              memory_bytes=10**9, scratch=pathlib.Path("x"),
                               writer=tf.summary.create_noop_writer(), tell=None, note=None)
         row = np.ones((1, 40))
         masks = [[layer(row, training=True).numpy().tolist() for _ in range(4)] for layer in dropouts]

@@ -1,0 +1,98 @@
+"""Train the digits with a strategy until the validation accuracy is reached; print the seconds and what steps cost.
+
+mpirun -np N python -m mpi4py digits_until.py STRATEGY '{"option": value}' --accuracy 0.95 --epochs 60
+"""
+
+import argparse
+import json
+import pathlib
+import tempfile
+import time
+
+import numpy as np
+import tensorflow as tf
+from mpi4py import MPI
+from sklearn.datasets import load_digits
+
+from hvdedge import methods, training
+from hvdedge.models import cnn
+from hvdedge.parallel import MeteredComm
+
+
+class Digits:
+    """scikit-learn's handwritten digits as `features.h5` would offer them, a fifth of them for validation."""
+
+    def __init__(self):
+        self.spec = {"task": "classification", "input_shape": (8, 8, 1), "classes": list(range(10))}
+        x, y = load_digits(return_X_y=True)
+        order = np.random.default_rng(7).permutation(len(y))
+        x, y = (x[order] / 16).astype(np.float32).reshape(-1, 8, 8, 1), y[order].astype(np.int64)
+        cut = len(y) * 4 // 5
+        self._parts = {"train": (x[:cut], y[:cut]), "validation": (x[cut:], y[cut:])}
+
+    def rows(self, split):
+        return len(self._parts[split][1])
+
+    def read(self, split, rows):
+        x, y = self._parts[split]
+        return x[rows], y[rows]
+
+    def weights(self, rows):
+        return np.ones(self.rows("train"), np.float32)[rows]
+
+    def labels(self):
+        return self._parts["train"][1]
+
+
+def main():
+    """Train; print one JSON line from the root."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("strategy")
+    parser.add_argument("options", type=json.loads)
+    parser.add_argument("--accuracy", type=float, default=2.0)
+    parser.add_argument("--epochs", type=int, default=60)
+    arguments = parser.parse_args()
+    comm = MeteredComm(MPI.COMM_WORLD)
+    training.configure(comm, 7)
+    settings = {
+        **{"epochs": arguments.epochs, "batch_size": 32, "learning_rate": 0.001, "optimizer": "adam", "momentum": 0.9},
+        **{"patience": 0, "checkpoint_every": 10**6, "rows": "shared"},
+        **{"plateau": 0, "divergence": "stop", "precision": "float32"},
+    }
+    reader = Digits()
+    events = []
+    with tempfile.TemporaryDirectory() as folder:
+        task = training.TrainingTask(
+            cnn.build(reader.spec, seed=7),
+            reader,
+            comm,
+            settings,
+            seed=7,
+            folder=pathlib.Path(folder),
+            key="bench",
+            memory_bytes=10**9,
+            scratch=pathlib.Path(folder),
+            writer=tf.summary.create_noop_writer(),
+            tell=lambda **told: None,
+            note=lambda **event: events.append(event),
+        )
+        end_epoch, reached, began = task.end_epoch, [], time.perf_counter()
+
+        def ending(epoch, comm):
+            is_last = end_epoch(epoch, comm)
+            is_reached = task.history.curves["validation_accuracy"][-1] >= arguments.accuracy
+            if is_reached and not reached:
+                reached.extend([time.perf_counter() - began, epoch + 1])
+            return is_last or is_reached
+
+        task.end_epoch = ending
+        history = methods.find("strategies", arguments.strategy, "strategy").load()(task, comm, **arguments.options)
+        costs = history.metrics(comm)
+    if comm.rank == 0:
+        curve = history.curves["validation_accuracy"]
+        told = {"seconds": reached[0] if reached else None, "epochs": len(curve), "accuracy": curve[-1]}
+        print(json.dumps({**told, **costs, "events": events}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

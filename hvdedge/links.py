@@ -1,0 +1,206 @@
+"""Which exchange is the fastest on the links as they are now, by what they were measured to do.
+
+    seconds of a batch = drawback (computing + (coding + messages * latency + bytes / bandwidth) / local steps)
+
+with what one rank sends in one exchange: for N gradients on n ranks
+
+    float32            4 N * 2 (n - 1) / n bytes
+    bfloat16, int8     a half, and a quarter and a little
+    top_k              8 density N (n - 1), as places go with numbers and all go to all
+    local steps        as float32, but once in so many batches
+
+Latency and bandwidth are measured by all-reduces of a number and of some kilobytes, at the start and then every
+INTERVAL_SECONDS, so that a link that recovers is noticed whatever is sent over it. The drawback is how many more
+batches it takes to the same accuracy.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+
+from hvdedge.accumulated_steps import AccumulatedSteps
+from hvdedge.averaged_steps import AveragedSteps
+from hvdedge.compressed_sums import summing
+from hvdedge.local_steps import size
+from hvdedge.parallel import MeteredComm, ring_bytes
+from hvdedge.shards import Batch
+from hvdedge.training import TrainingTask
+
+INTERVAL_SECONDS = 2.0
+FIRST_BATCHES = 4  # of an interval at least
+PROBING = 0.02  # of the time: what measuring may take
+FIRST_PROBE_BYTES = 1 << 14
+GAIN = 0.15  # that makes a change worth its disturbance
+DRAWBACKS = {"float32": 1.0, "bfloat16": 1.0, "int8": 1.0, "top_k": 1.2}
+LOCAL_STEPS = {4: 1.02, 8: 1.05, 16: 1.2}  # and their drawback
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to exchange: gradients of each batch, or weights after some local steps."""
+
+    exchange: str = "float32"
+    local_steps: int = 0
+
+    @property
+    def drawback(self) -> float:
+        return LOCAL_STEPS[self.local_steps] if self.local_steps else DRAWBACKS[self.exchange]
+
+    def __str__(self) -> str:
+        return f"weights after {self.local_steps} local steps" if self.local_steps else f"gradients as {self.exchange}"
+
+
+PLAIN = Way()
+WAYS = [*map(Way, DRAWBACKS), *(Way(local_steps=steps) for steps in LOCAL_STEPS)]
+
+
+@dataclass
+class Link:
+    """What all links together do: seconds of a collective of nothing, and bytes that a rank sends in a second."""
+
+    latency_seconds: float
+    bytes_per_second: float
+
+
+@dataclass
+class Costs:
+    """What a rank does beside: seconds for the gradient of a batch, and exchange -> seconds of coding, bytes sent."""
+
+    computing_seconds: float
+    coding_seconds: dict[str, float]
+    sent_bytes: dict[str, float]
+
+    def predict(self, way: Way, link: Link) -> float:
+        """Return the seconds of a batch."""
+        return way.drawback * (self.computing_seconds + self.exchanging(way, link) / max(way.local_steps, 1))
+
+    def exchanging(self, way: Way, link: Link) -> float:
+        """Return the seconds of an exchange."""
+        messages = 1 if way.exchange == "float32" else 2
+        sending_seconds = messages * link.latency_seconds + self.sent_bytes[way.exchange] / link.bytes_per_second
+        return self.coding_seconds[way.exchange] + sending_seconds
+
+    def fastest(self, link: Link, slow_share: float) -> Way:
+        """Return the fastest way; the plain one where its exchange takes no more than `slow_share` of the time."""
+        if self.exchanging(PLAIN, link) <= slow_share * self.predict(PLAIN, link):
+            return PLAIN
+        return min(WAYS, key=lambda way: self.predict(way, link))
+
+
+class AdaptiveSteps:
+    """Steps that exchange as is fastest: as gradients are, until exchange is seen to take more than `slow_share`."""
+
+    batches = 1
+
+    def __init__(self, task: TrainingTask, comm: MeteredComm, density: float, slow_share: float):
+        """Collective."""
+        self._task, self._comm, self._density, self._slow_share = task, comm, density, slow_share
+        self._way, self._steps = PLAIN, self._made(PLAIN)
+        numbers = size(task.variables())
+        sent_bytes = {
+            "float32": ring_bytes(4 * numbers, comm.size),
+            "bfloat16": ring_bytes(2 * numbers, comm.size),
+            "int8": ring_bytes(numbers + numbers // 64, comm.size),
+            "top_k": 8 * density * numbers * (comm.size - 1),
+        }
+        self._costs = Costs(0.0, _coding_seconds(density, numbers, comm), sent_bytes)
+        self._most_bytes = 4 * numbers
+        self._probe_bytes = min(FIRST_PROBE_BYTES, self._most_bytes)
+        self._start(FIRST_BATCHES)
+
+    def go(self, batch: Batch) -> tuple[float, float]:
+        """Collective. Take a batch in, and look at the links at the end of an interval; return as its steps do."""
+        if self._count == 1:
+            self._before = self._spent()  # the first one after a change builds TensorFlow's graph
+        if self._count > self._last:
+            self._look()
+        self._count += 1
+        return self._steps.go(batch)
+
+    def meet(self) -> None:
+        """Collective. Let all ranks go on from the same weights, with nothing unsent."""
+        self._steps.meet()
+
+    def end(self) -> None:
+        """End the steps."""
+        self._steps.end()
+
+    def _made(self, way: Way) -> AccumulatedSteps | AveragedSteps:
+        if way.local_steps:
+            return AveragedSteps(self._task, self._comm, way.local_steps)
+        return AccumulatedSteps(self._task, self._comm, 1, way.exchange, self._density, warmup_epochs=0.0)
+
+    def _look(self) -> None:
+        """Collective. Measure the links and change the way of exchange where another one is faster."""
+        most = (self._spent() - self._before) / self._last
+        self._comm.Allreduce(MPI.IN_PLACE, most, op=MPI.MAX)
+        batch_seconds, busy_seconds = most
+        coding_seconds = self._costs.coding_seconds[self._way.exchange]
+        self._costs.computing_seconds = max(float(busy_seconds) - coding_seconds, 0.0)
+        link = self._measured()
+        is_plain = self._way == PLAIN
+        way = self._costs.fastest(link, self._slow_share if is_plain else self._slow_share / 2)  # no to and fro
+        now, then = (self._costs.predict(each, link) for each in (self._way, way))
+        if then < (1 - GAIN) * now or (way == PLAIN and not is_plain):
+            self._task.note(
+                what="exchange_changed",
+                epoch=math.floor(self._task.epochs_done) + 1,
+                before=str(self._way),
+                action=str(way),
+                latency_seconds=round(link.latency_seconds, 6),
+                bytes_per_second=round(link.bytes_per_second),
+                batch_seconds=round(now, 6),
+                predicted_seconds=round(then, 6),
+            )
+            self._steps.meet()
+            self._steps.end()
+            self._way, self._steps = way, self._made(way)
+        self._start(max(FIRST_BATCHES, math.ceil(INTERVAL_SECONDS / float(batch_seconds))))
+
+    def _start(self, batches: int) -> None:
+        """Begin an interval of so many batches, after one that does not count."""
+        self._count, self._last = 0, batches
+
+    def _measured(self) -> Link:
+        """Collective. Measure the links, with as many bytes as the time for it allows."""
+        nothing, some = np.zeros(1, np.float32), np.zeros(self._probe_bytes // 4, np.float32)
+        took = np.array([min(self._timed(nothing) for _ in range(3)), self._timed(some)])
+        self._comm.Allreduce(MPI.IN_PLACE, took, op=MPI.MAX)
+        latency_seconds, probe_seconds = took
+        link = Link(
+            float(latency_seconds),
+            ring_bytes(some.nbytes, self._comm.size) / max(float(probe_seconds - latency_seconds), 1e-6),
+        )
+        affordable = PROBING * INTERVAL_SECONDS * link.bytes_per_second
+        self._probe_bytes = int(min(max(affordable, 4096), self._most_bytes)) // 4 * 4
+        return link
+
+    def _timed(self, buffer: np.ndarray) -> float:
+        """Collective. Return the seconds of an all-reduce that all ranks begin together."""
+        self._comm.Barrier()
+        began = time.perf_counter()
+        self._comm.Allreduce(MPI.IN_PLACE, buffer, op=MPI.SUM)
+        return time.perf_counter() - began
+
+    def _spent(self) -> np.ndarray:
+        """Return the seconds that this rank took for batches, and those of them in which it computed."""
+        history = self._task.history
+        return np.array([history.warm_seconds, history.warm_seconds - history.warm_idle_seconds])
+
+
+def _coding_seconds(density: float, numbers: int, comm: MeteredComm) -> dict[str, float]:
+    """Collective. Return the seconds that each exchange takes for coding, on the slowest rank."""
+    alone = MeteredComm(MPI.COMM_SELF)
+    values = np.random.default_rng(0).normal(size=numbers).astype(np.float32)
+    found = np.zeros(len(DRAWBACKS))
+    for number, exchange in enumerate(DRAWBACKS):
+        one = summing(exchange, density, 0.0, numbers, alone)
+        one.sum(values)
+        began = time.perf_counter()
+        one.sum(values)
+        found[number] = time.perf_counter() - began
+    comm.Allreduce(MPI.IN_PLACE, found, op=MPI.MAX)
+    return dict(zip(DRAWBACKS, found.tolist(), strict=True))
