@@ -1,4 +1,4 @@
-"""Which client has which rows: dealt alike, or each label's rows by shares that differ from client to client.
+"""Which client has which rows: dealt alike, each label's rows by shares that differ from client to client, or as given.
 
 Source: Hsu, Qi and Brown 2019, Measuring the effects of non-identical data distribution for federated visual
 classification (shares of a label drawn from a Dirichlet distribution).
@@ -37,3 +37,19 @@ def by_label(labels: np.ndarray, clients: int, alpha: float, seed: int) -> list[
         if all(map(len, found)):
             break
     return found
+
+
+def by_client(clients: np.ndarray, ranks: int) -> list[np.ndarray]:
+    """Return the rows of each rank, rising: those of whole clients, the largest first to the rank with fewest rows.
+
+    Args:
+        clients: the number of the client of each row, (rows,).
+    """
+    numbers, sizes = np.unique(clients, return_counts=True)
+    held = np.zeros(ranks, np.int64)
+    owner = np.empty(len(numbers), np.int64)
+    for place in np.argsort(-sizes, kind="stable"):
+        owner[place] = held.argmin()
+        held[owner[place]] += sizes[place]
+    of_row = owner[np.searchsorted(numbers, clients)]
+    return [np.flatnonzero(of_row == rank) for rank in range(ranks)]

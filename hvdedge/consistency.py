@@ -140,6 +140,8 @@ def check_rules(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
                         f"{path}: {stage}.{chosen.name}.{name}: received {rule!r}, allowed: columns -> columns, such "
                         "as ZipCode -> City; write it so"
                     )
+
+
 def check_clients(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
     """Hold that who has which rows is known where training goes by it, and asked of rows alone.
 

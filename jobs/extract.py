@@ -1,5 +1,6 @@
 """Turn rows into tensors, split for training, validation and test: cleaned/ -> features.h5, features.json."""
 
+import dataclasses
 import math
 import pathlib
 import shutil
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from hvdedge import splits, storage, tensors
 from hvdedge.class_labels import check_label
+from hvdedge.clients import find_clients
 from hvdedge.columns import of_classes
 from hvdedge.errors import InputError
 from hvdedge.label_values import find_task
@@ -136,6 +138,7 @@ def _column(stage: Stage, table: Table, option: str, name: str) -> pa.ChunkedArr
 def _extract(stage: Stage, table: Table, variant: str) -> dict:
     """Collective. Write the features into the run's folder `variant`; return the metrics."""
     features = stage.method("extractor")(table, stage.comm)
+    features = _with_clients(stage, features, table)
     kinds = {chosen.name: chosen.method.kind for chosen in stage.section.methods}
     found: dict[str, dict] = {"reduction": {}, "selection": {}}
     for name, method in stage.methods():
@@ -166,6 +169,16 @@ def _extract(stage: Stage, table: Table, variant: str) -> dict:
         "reductions": found["reduction"],
         "selections": found["selection"],
     }
+
+
+def _with_clients(stage: Stage, features: Features, table: Table) -> Features:
+    """Collective. Return the features with the client of each training row, where the settings ask for it."""
+    column, options = stage.settings["client"], stage.section.choices["extractor"].options
+    if not column:
+        return features
+    _column(stage, table, "client", column)
+    clients, names = find_clients(table, column, options["label"], stage.comm)
+    return dataclasses.replace(features, clients=clients, spec={**features.spec, "clients": names})
 
 
 def _write_part(stage: Stage, features: Features, part: str) -> Storage:

@@ -20,6 +20,16 @@ def test_each_row_is_one_clients(rows, clients, alpha, seed):
     assert max(map(len, client_rows.alike(rows, clients, seed))) <= -(-rows // clients)
 
 
+@given(clients=st.lists(st.integers(0, 9), max_size=80), ranks=st.integers(1, 5))
+def test_whole_clients_go_to_ranks_and_none_is_without_while_they_suffice(clients, ranks):
+    clients = np.array(clients, np.int32)
+    owned = client_rows.by_client(clients, ranks)
+    assert np.sort(np.concatenate(owned)).tolist() == [*range(len(clients))]
+    holders = [{rank for rank, its in enumerate(owned) if (clients[its] == client).any()} for client in {*clients}]
+    assert all(len(ranks_of_one) == 1 for ranks_of_one in holders)
+    assert sum(len(its) > 0 for its in owned) == min(ranks, len({*clients}))
+
+
 def test_a_small_alpha_gives_each_client_few_labels():
     labels = np.repeat(np.arange(10), 200)
 

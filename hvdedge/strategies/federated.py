@@ -37,7 +37,7 @@ def train(
     *,
     local_epochs: Count = 2,
     fraction: Portion = 1.0,
-    partition: Literal["iid", "label"] = "iid",
+    partition: Literal["iid", "label", "client"] = "iid",
     alpha: Positive = 0.5,
     proximal: NonNegative = 0.0,
     secure: bool = False,
@@ -51,7 +51,8 @@ def train(
     Args:
         local_epochs: through a client's rows in a round.
         fraction: of the clients that take part in a round.
-        partition: which rows are whose: any, or of each label in shares drawn from a Dirichlet distribution.
+        partition: which rows are whose: any, of each label in shares drawn from a Dirichlet distribution, or whole
+            clients of the column that extract.client names.
         alpha: of that distribution: the smaller, the more clients differ.
         proximal: how much a client is held back from going far from the common weights (FedProx).
         secure: whether the coordinator learns only the sum of what clients learnt.
@@ -153,6 +154,14 @@ def _deal(task: TrainingTask, comm: MeteredComm, partition: str, alpha: float) -
     """Return the rows of each client, the same on every rank."""
     if partition == "iid":
         owned = client_rows.alike(task.rows, comm.size, task.seed)
+    elif partition == "client":
+        clients = task.clients()
+        if clients is None:
+            raise InputError(
+                'train.partition: received "client" for features without clients, allowed: those with extract.client; '
+                "name the column there and run again with --from extract"
+            )
+        owned = client_rows.by_client(clients, comm.size)
     else:
         labels = task.labels()
         if labels.ndim > 1 or labels.dtype.kind not in "iu":

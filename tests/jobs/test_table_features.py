@@ -112,3 +112,27 @@ def test_what_cannot_be_split_or_encoded_is_told_in_one_line(shop, hvdedge, chan
     assert done.status == 2
     assert line in done.err
     assert len(done.err.splitlines()) == 1
+
+
+def test_each_clients_rows_are_kept_with_the_features_and_stay_on_one_rank(shop, hvdedge, record):
+    federated = ["train.strategy=federated", "train.partition=client", "train.epochs=2", "extract.client=client"]
+    words = [word for change in federated for word in ("--set", change)]
+    done = run(hvdedge, shop, "--to", "train", *words)
+    assert done.status == 0, done.err
+    reader = open_features(shop / "results/shop/a/features.h5")
+    clients = reader.clients()
+    assert sorted(reader.spec["clients"]) == sorted({f"client {number}" for number in range(50)})
+    of_ranks = record(shop / "results/shop/a", "train")["metrics"]["client_rows"]
+    sizes = np.bincount(clients)
+    assert sum(of_ranks) == len(clients) == 280
+    assert max(of_ranks) - min(of_ranks) <= sizes.max()
+
+
+def test_clients_that_nobody_named_or_that_are_no_column_are_told(shop, hvdedge):
+    for changes, told in (
+        (["train.strategy=federated", "train.partition=client"], 'received "client" without extract.client'),
+        (["extract.client=cleint"], "extract.client: received 'cleint'"),
+    ):
+        done = run(hvdedge, shop, *(word for change in changes for word in ("--set", change)))
+        assert done.status == 2
+        assert told in done.err
