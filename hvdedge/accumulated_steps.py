@@ -31,6 +31,12 @@ class AccumulatedSteps:
         self._local = LocalSteps(task)
         self._sum = summing(exchange, density, self._momentum, len(self._held), comm)
 
+    def begin(self, comm: MeteredComm) -> None:
+        """Begin anew with these ranks; what sums left unsent stays, what was on its way is lost."""
+        self._comm = comm
+        self._sum.move(comm)
+        self._held[:], self._seen = 0, 0
+
     def go(self, batch: Batch) -> tuple[float, float]:
         """Collective. Take a batch in; return this rank's weighted sums of loss and score."""
         told = self._local.look(batch)

@@ -30,6 +30,10 @@ class AveragedSteps:
         self._velocity = task.kept.setdefault("velocity", still) if outer_momentum else None
         self._seen, self._count = 0.0, 0
 
+    def begin(self, comm: MeteredComm) -> None:
+        """Begin anew with these ranks, from the weights as they are."""
+        self._comm, self._theta, self._seen, self._count = comm, self._theta[:0], 0.0, 0
+
     def go(self, batch: Batch) -> tuple[float, float]:
         """Collective. Take a step, and average after the last; return this rank's weighted sums of loss and score."""
         if not self._theta.size:

@@ -41,14 +41,20 @@ def load(folder: pathlib.Path, comm: MeteredComm) -> Checkpoint | None:
     with agree(comm):
         if comm.rank == 0:
             found = _load(folder)
+    return spread(found, comm)
+
+
+def spread(mine: Checkpoint | None, comm: MeteredComm, root: int = 0) -> Checkpoint | None:
+    """Collective. Return on every rank what the root has; what others have is not looked at."""
+    found = mine if comm.rank == root else None
     head = None if found is None else [[name, str(array.dtype), array.shape] for name, array in found.arrays.items()]
-    facts, head = bcast_json([found and found.facts, head], comm)
+    facts, head = bcast_json([found and found.facts, head], comm, root)
     if head is None:
         return None
     arrays = {}
     for name, dtype, shape in head:
         arrays[name] = found.arrays[name].copy(order="C") if found else np.empty(shape, dtype)
-        comm.Bcast(arrays[name].reshape(-1).view(np.uint8))
+        comm.Bcast(arrays[name].reshape(-1).view(np.uint8), root)
     return Checkpoint(arrays, facts)
 
 

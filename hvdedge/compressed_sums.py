@@ -63,10 +63,20 @@ class RoundedSum:
     """Sums of `size` numbers of all ranks, rounded on both ways."""
 
     def __init__(self, rounding: Rounding, size: int, comm: MeteredComm):
-        self._rounding, self._size, self._comm = rounding, size, comm
-        part = -(-size // (BLOCK * comm.size)) * BLOCK  # that each rank adds up
+        self._rounding, self._size = rounding, size
+        self._begin(comm)
+
+    def _begin(self, comm: MeteredComm) -> None:
+        self._comm = comm
+        part = -(-self._size // (BLOCK * comm.size)) * BLOCK  # that each rank adds up
         self._left = np.zeros((comm.size, part), np.float32)  # what this rank has not sent
         self._left_of_sum = np.zeros((1, part), np.float32)
+
+    def move(self, comm: MeteredComm) -> None:
+        """Go on with these ranks."""
+        unsent = self._unsent()
+        self._begin(comm)
+        self._left.reshape(-1)[: self._size] = unsent
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Collective. Return the sum of all ranks' `values`, float32 (size,), as far as it is sent this time."""
@@ -84,12 +94,14 @@ class RoundedSum:
 
     def rest(self) -> np.ndarray:
         """Collective. Return the sum of all that was not sent, which is then sent."""
-        self._left[self._comm.rank] += self._left_of_sum[0]
-        total = self._left.reshape(-1)[: self._size].copy()
-        self._left[:] = 0
-        self._left_of_sum[:] = 0
+        total = self._unsent()
+        self._begin(self._comm)
         self._comm.Allreduce(MPI.IN_PLACE, total, op=MPI.SUM)
         return total
+
+    def _unsent(self) -> np.ndarray:
+        self._left[self._comm.rank] += self._left_of_sum[0]
+        return self._left.reshape(-1)[: self._size].copy()
 
 
 class LargestSum:
@@ -104,6 +116,10 @@ class LargestSum:
         self._momentum, self._size, self._comm = momentum, size, comm
         self._speed = np.zeros(size if momentum else 0, np.float32)
         self._left = np.zeros(size, np.float32)
+
+    def move(self, comm: MeteredComm) -> None:
+        """Go on with these ranks."""
+        self._comm = comm
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Collective. Return the sum of what ranks send of their `values`, float32 (size,), this time."""
@@ -136,6 +152,10 @@ class WholeSum:
     """Sums of numbers as they are."""
 
     def __init__(self, comm: MeteredComm):
+        self._comm = comm
+
+    def move(self, comm: MeteredComm) -> None:
+        """Go on with these ranks."""
         self._comm = comm
 
     def sum(self, values: np.ndarray) -> np.ndarray:

@@ -41,6 +41,7 @@ MCA = {
     "coll_tuned_use_dynamic_rules": "1",  # so that the next line holds
     "coll_tuned_allreduce_algorithm": "4",  # ring: 3 times the default's speed over 100 Mbit/s with 3 hosts
 }
+CAN_LOSE = {"train"}  # stages that look after ranks that are lost
 SSH = "-o BatchMode=yes -o ConnectTimeout=10"  # a host that asks or is silent is an error, not a wait
 PROGRAMS = {"profile": "profile_data"}  # a program called profile.py would hide Python's module of that name
 LOST = re.compile(r"process rank (\d+) with PID \d+ on node (\S+) exited")
@@ -75,11 +76,16 @@ class Job:
             arguments,
             ranks=self.ranks,
             cluster=self.cluster,
+            can_lose=self.stage in CAN_LOSE,
         )
 
 
-def mpirun(program: str, arguments: list[str], *, ranks: int, cluster: Cluster) -> list[str]:
-    """Return the words that start `program` on the cluster's hosts, from whichever folder they are typed in."""
+def mpirun(program: str, arguments: list[str], *, ranks: int, cluster: Cluster, can_lose: bool = False) -> list[str]:
+    """Return the words that start `program` on the cluster's hosts, from whichever folder they are typed in.
+
+    Args:
+        can_lose: whether the program goes on, or ends by itself, where a rank is lost; else mpirun ends all.
+    """
     root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
     hosts = [] if cluster.settings.start == "slurm" else ["--hostfile", str(cluster.hostfile.absolute())]
     network = cluster.settings.network
@@ -94,6 +100,7 @@ def mpirun(program: str, arguments: list[str], *, ranks: int, cluster: Cluster) 
         daemon += ["--prtemca", "plm_ssh_args", SSH]
     return [
         *(str(pathlib.Path(sys.executable).parent / "mpirun"), *root, *hosts, "-np", str(ranks)),
+        *(("--with-ft", "ulfm") if can_lose else ()),
         *("--bind-to", "none"),  # else a rank with all its threads is bound to one core
         *(word for key, value in mca.items() for word in ("--mca", key, value)),
         *daemon,

@@ -99,16 +99,17 @@ class AdaptiveSteps:
         """Collective."""
         self._task, self._comm, self._density, self._slow_share = task, comm, density, slow_share
         self._way, self._steps = PLAIN, self._made(PLAIN)
-        numbers = size(task.variables())
-        sent_bytes = {
-            "float32": ring_bytes(4 * numbers, comm.size),
-            "bfloat16": ring_bytes(2 * numbers, comm.size),
-            "int8": ring_bytes(numbers + numbers // 64, comm.size),
-            "top_k": 8 * density * numbers * (comm.size - 1),
-        }
-        self._costs = Costs(0.0, _coding_seconds(density, numbers, comm), sent_bytes)
-        self._most_bytes = 4 * numbers
+        self._numbers = size(task.variables())
+        self._costs = Costs(0.0, _coding_seconds(density, self._numbers, comm), self._sent_bytes())
+        self._most_bytes = 4 * self._numbers
         self._probe_bytes = min(FIRST_PROBE_BYTES, self._most_bytes)
+        self._start(FIRST_BATCHES)
+
+    def begin(self, comm: MeteredComm) -> None:
+        """Begin anew with these ranks."""
+        self._comm = comm
+        self._steps.begin(comm)
+        self._costs.sent_bytes = self._sent_bytes()
         self._start(FIRST_BATCHES)
 
     def go(self, batch: Batch) -> tuple[float, float]:
@@ -127,6 +128,16 @@ class AdaptiveSteps:
     def end(self) -> None:
         """End the steps."""
         self._steps.end()
+
+    def _sent_bytes(self) -> dict[str, float]:
+        """Return what a rank sends in one exchange."""
+        ranks, numbers = self._comm.size, self._numbers
+        return {
+            "float32": ring_bytes(4 * numbers, ranks),
+            "bfloat16": ring_bytes(2 * numbers, ranks),
+            "int8": ring_bytes(numbers + numbers // 64, ranks),
+            "top_k": 8 * self._density * numbers * (ranks - 1),
+        }
 
     def _made(self, way: Way) -> AccumulatedSteps | AveragedSteps:
         if way.local_steps:

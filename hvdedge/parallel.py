@@ -40,6 +40,9 @@ class MeteredComm(MPI.Intracomm):
     def Split_type(self, split_type: int, key: int = 0, info: MPI.Info = MPI.INFO_NULL) -> "MeteredComm":
         return MeteredComm(super().Split_type(split_type, key, info), self.traffic)
 
+    def Shrink(self) -> "MeteredComm":
+        return MeteredComm(super().Shrink(), self.traffic)
+
     def Barrier(self) -> None:
         with self._waiting():
             super().Barrier()

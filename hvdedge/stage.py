@@ -49,6 +49,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 GIVEN_BACK_BYTES = 1 << 22  # above the buffers of a block of rows: fresh pages for each cost more than its work
 KEPT_BYTES = 1 << 23  # of smaller buffers that were freed
 PROGRESS_SECONDS = 0.2  # between two progress events of a rank
+ENDED = "its process ended while others needed it; the system ends one when memory runs out"
 SAME_WORD_SECONDS = 0.3  # what other ranks leave the root to tell of wrong input
 LAST_WORD_SECONDS = 1.0  # what the ranks wait for the one that tells of an error that all of them know
 
@@ -57,7 +58,7 @@ class Stage:
     """One stage of one run, as one rank sees it.
 
     Attributes:
-        comm: the ranks of this stage, counted by the meter.
+        comm: the ranks of this stage that are left, counted by the meter.
         pipeline, section: all settings, and those of this stage.
         folder: the run's folder.
         workspace: what methods get beside their rows; its metrics go into the record.
@@ -84,6 +85,9 @@ class Stage:
         with agree(comm):
             self._scratch = Scratch()
             tempfile.tempdir = str(self._scratch.path)  # so that what libraries leave behind goes with it
+        self._rank = comm.rank
+        self._began_as = comm.Get_group()
+        self._hosts = allgather_json(socket.gethostname(), comm)
         self.workspace = Workspace(folder, self._scratch.path, pipeline.memory_bytes, pipeline.learned)
 
     @property
@@ -94,6 +98,23 @@ class Stage:
     def is_root(self) -> bool:
         """Whether this rank does what is done once; methods do not ask."""
         return self.comm.rank == 0
+
+    @property
+    def lost(self) -> list[int]:
+        """The ranks that the stage began with and that are not among `comm`, rising."""
+        return self._numbers(MPI.Group.Difference(self._began_as, self.comm.Get_group()))
+
+    def _numbers(self, ranks: MPI.Group) -> list[int]:
+        """Return which ranks they were when the stage began."""
+        return sorted(ranks.Translate_ranks(None, self._began_as)) if ranks.size else []
+
+    def go_on(self, comm: MeteredComm, seconds: float) -> None:
+        """Note that ranks were lost, and go on with those that are left; it took so long. On each of these."""
+        before, self.comm = self.lost, comm
+        for rank in sorted({*self.lost} - {*before}):
+            lost = {"rank": rank, "host": self._hosts[rank]}
+            self.note(what="rank_lost", **lost, action="shrunk", world_size=comm.size, took_seconds=round(seconds, 4))
+            self.tell(f"rank {rank} on host {self._hosts[rank]} was lost; going on with {comm.size}")
 
     def read_source(self) -> Source:
         """Collective. Return what prepare reads, held against the checksum that the pipeline gives, if any."""
@@ -279,7 +300,7 @@ class Stage:
         hosts = allgather_json(host, self.comm)
         costs = self.meter.read(self.cluster.watts(host), hosts.count(host))
         told = allgather_json(
-            {"rank": self.comm.rank, "host": host, **costs, "outputs": msgspec.to_builtins(self._outputs)}, self.comm
+            {"rank": self._rank, "host": host, **costs, "outputs": msgspec.to_builtins(self._outputs)}, self.comm
         )
         self.log.info("%s is done", self.name)
         if os.environ.get("HVDEDGE_PROGRESS") == "events":
@@ -304,11 +325,16 @@ class Stage:
             time.sleep(SAME_WORD_SECONDS)  # wrong options are wrong on every rank; one line is enough
         is_input = is_users(error)
         cause = {
-            "rank": self.comm.rank,
+            "rank": self._rank,
             "host": host,
             "cause": told.cause if told else one_line(error),
             "is_input": is_input,
         }
+        ended = self._numbers(self.comm.Get_failed())
+        if ended:  # what failed here follows from it
+            cause |= {"rank": ended[0], "host": self._hosts[ended[0]], "cause": ENDED, "is_input": False}
+            if self._rank != min({*range(len(self._hosts))} - {*ended, *self.lost}):
+                time.sleep(LAST_WORD_SECONDS)  # one line is enough, unless that rank does not know yet
         say_error(cause)
         with contextlib.suppress(Exception):  # the error may be that nothing can be written
             self.log.error("".join(traceback.format_exception(error)))
@@ -316,6 +342,16 @@ class Stage:
             record.error = cause
             record.wall_seconds = self.meter.wall_seconds
             record.write(self.folder)
+
+    def leave(self) -> None:
+        """Collective. End this process without MPI's own end, which was seen to wait for ranks that were lost."""
+        with contextlib.suppress(MPI.Exception):  # all is written, so that another loss is none
+            self.comm.Barrier()
+        self.close()
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
     def close(self) -> None:
         """Remove this rank's scratch folder."""
@@ -326,7 +362,7 @@ class Stage:
             {
                 **{"stage": self.name, "case": self.pipeline.case, "run": self.folder.name, "status": status},
                 **{"cluster": self.cluster.name, "started": self._started, "wall_seconds": None},
-                **{"world_size": self.comm.size, "metrics": self.metrics, "history": self.history},
+                **{"world_size": len(self._hosts), "metrics": self.metrics, "history": self.history},
                 **{
                     "inputs": self._inputs,
                     "events": [*self.events, *self.workspace.events],
@@ -388,6 +424,8 @@ def _frame(
         stage.begin()
         work(stage)
         stage.end()
+        if stage.lost:
+            stage.leave()
     except Exception as error:
         if stage is not None:
             stage.fail(error)

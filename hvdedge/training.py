@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import math
 import os
@@ -25,7 +26,7 @@ from hvdedge.divergence import GROWTH, OTHER_ROWS, Course
 from hvdedge.errors import InputError
 from hvdedge.lanes import Lanes, fitting
 from hvdedge.micro_batches import MicroBatches
-from hvdedge.parallel import MeteredComm, allgather_json, allgather_rows, block
+from hvdedge.parallel import MeteredComm, allgather_json, allgather_rows, block, counts
 from hvdedge.precision import Precision, faster
 from hvdedge.shards import Arriving, Batch, OwnRows, Rows, Shard
 from hvdedge.tensors import FeatureReader
@@ -88,7 +89,9 @@ class TrainingTask:
         speed: of this rank beside the others, as the cluster's file has it; None where it says nothing.
         trains: whether this rank takes part in training, or another's weights.
         history: filled in as the strategy counts its steps and ends its epochs.
+        epoch: the one under way, or that comes next.
         note: adds an event to the record, alike on every rank.
+        lost: to be called on every rank that is left when others were lost, with those left and the seconds it took.
         kept: what the strategy itself needs to go on, alike on every rank; it is part of a checkpoint.
         goes_back: names in it of what comes back with the weights where training diverged; the rest goes on.
         growth: how many times the best loss that of an epoch is which diverges; inf: it is not asked for its loss.
@@ -107,9 +110,10 @@ class TrainingTask:
         key: str,
         memory_bytes: int,
         scratch: pathlib.Path,
-        writer: tf.summary.SummaryWriter,
+        writer: Callable[[], tf.summary.SummaryWriter],
         tell: Callable[..., None],
         note: Callable[..., None],
+        lost: Callable[[MeteredComm, float], None],
         speed: float | None = None,
     ):
         self.model = model
@@ -134,14 +138,16 @@ class TrainingTask:
         self._writer = writer
         self._tell = tell
         self.note = note
-        self._sums = np.zeros(6)  # losses, scores, rows; losses and rows of the first batch; how many ranks are broken
+        self.lost = lost
+        self._sums = np.zeros(5)  # losses, scores, rows; losses and rows of the first batch
+        self._is_broken = False
         self._course = Course()
         self._good: list[np.ndarray] = []
         self._good_kept: dict[str, np.ndarray] = {}
         self._batch: Batch | None = None
         self._is_warm = False
         self._best: list[np.ndarray] = []
-        self._epoch = self._step = 0
+        self.epoch = self._step = 0
         self._began = self._epoch_began = 0.0
         self._kind = tasks.find(reader.spec)
         local = comm.Split_type(MPI.COMM_TYPE_SHARED)
@@ -238,7 +244,7 @@ class TrainingTask:
     def hold(self, learnt: np.ndarray, below: float = math.inf) -> bool:
         """Tell whether what this rank learnt is of numbers below a bound; if it is not, this epoch has diverged."""
         is_held = bool((np.abs(learnt) < below).all())
-        self._sums[5] += not is_held
+        self._is_broken |= not is_held
         return is_held
 
     @property
@@ -262,10 +268,14 @@ class TrainingTask:
         return float(np.dot(losses, batch.weights)), float(np.dot(scores, batch.weights))
 
     def batches(self, epoch: int, times: int = 1) -> Iterator[Batch]:
-        """Yield what this rank trains on in an epoch, batch by batch: all its rows, so many times."""
-        self.begin_epoch(epoch)
+        """Yield what this rank trains on in an epoch, batch by batch: all its rows, so many times.
+
+        Where the epoch is under way, as ranks were lost in it, these are its batches from the next step on.
+        """
+        done = self._step if epoch == self.epoch else 0
+        self.begin_epoch(epoch, done)
         for time_ in range(times):
-            for batch in self._shard.batches(epoch * times + time_):
+            for batch in itertools.islice(self._shard.batches(epoch * times + time_), done, None):
                 self._batch = batch
                 yield batch
 
@@ -273,16 +283,19 @@ class TrainingTask:
         """Return a batch in the parts that fit into memory one at a time; their gradients add up to its gradient."""
         return self._micro_batches.parts(batch)
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Start to count an epoch's steps; for a rank that asks for no batches."""
-        self._epoch, self._step, self._batch = epoch, 0, None
-        self._epoch_began = self._began = time.perf_counter()
+    def begin_epoch(self, epoch: int, done: int = 0) -> None:
+        """Start to count an epoch's steps, of which some are done; for a rank that asks for no batches."""
+        self.epoch, self._step, self._batch = epoch, done, None
+        self._began = time.perf_counter()
+        if not done:
+            self._epoch_began = self._began
+            self._sums[:], self._is_broken = 0, False
         self._before = dataclasses.replace(self._traffic)
 
     @property
     def epochs_done(self) -> float:
         """How many epochs are done, with the part of the one under way."""
-        return self._epoch + self._step / self.steps_per_epoch
+        return self.epoch + self._step / self.steps_per_epoch
 
     def count(self, loss: float, score: float, steps: int = 1) -> None:
         """Take in what a batch gave on this rank: its weighted sums. What it cost is read off the traffic.
@@ -326,16 +339,16 @@ class TrainingTask:
         """
         self._charge()
         seconds = time.perf_counter() - self._epoch_began
-        self._sums[5] += not all(np.isfinite(np.asarray(variable)).all() for variable in self._state())
-        comm.Allreduce(MPI.IN_PLACE, self._sums, op=MPI.SUM)
-        rows = self._sums[2]
-        loss, score = self._sums[:2] / rows if rows else (math.nan, math.nan)  # a round of no client has none
-        speed = self._sums[2] / seconds
+        is_finite = all(np.isfinite(np.asarray(variable)).all() for variable in self._state())
+        sums = np.append(self._sums, self._is_broken or not is_finite)  # these stay, should it be done again
+        comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+        rows = sums[2]
+        loss, score = sums[:2] / rows if rows else (math.nan, math.nan)  # a round of no client has none
+        speed = rows / seconds
         tells = float(loss) if rows and self.growth < math.inf else None
-        if self._sums[4] and tells is not None:
-            self._course.begin(float(self._sums[3] / self._sums[4]), self._kind.chance)
-        diverged = self._diverges(epoch, tells, bool(self._sums[5]))
-        self._sums[:] = 0
+        if sums[4] and tells is not None:
+            self._course.begin(float(sums[3] / sums[4]), self._kind.chance)
+        diverged = self._diverges(epoch, tells, bool(sums[5]))
         self._tell_memory(comm)
         skipped = self.precision.agree(comm)
         if skipped:
@@ -350,9 +363,9 @@ class TrainingTask:
         }
         for name, value in {**curves, "epoch_seconds": seconds}.items():
             self.history.curves.setdefault(name, []).append(float(value) if math.isfinite(value) else None)
-            with self._writer.as_default(epoch + 1):
+            with self._writer().as_default(epoch + 1):
                 tf.summary.scalar(name, value)
-        self._writer.flush()
+        self._writer().flush()
         told = {"loss": float(loss), "examples_per_second": speed} if rows and math.isfinite(loss) else {}
         self._tell(epoch=epoch + 1, epochs=self.epochs, **told)
         if not diverged:
@@ -366,6 +379,7 @@ class TrainingTask:
                 variable.assign(value)
         elif ends or (epoch + 1) % self._settings["checkpoint_every"] == 0:
             self.save_checkpoint(epoch + 1, comm)
+        self.epoch, self._step = self.epochs if ends else epoch + 1, 0
         return ends
 
     def _tell_memory(self, comm: MeteredComm) -> None:
@@ -395,19 +409,12 @@ class TrainingTask:
 
     def save_checkpoint(self, epoch: int, comm: MeteredComm) -> None:
         """Collective. Keep all that is needed to go on after `epoch` epochs."""
-        arrays = {f"weights/{number}": np.asarray(variable) for number, variable in enumerate(self.model.variables)}
-        arrays |= {
-            f"optimizer/{number}": np.asarray(variable) for number, variable in enumerate(self.optimizer.variables)
-        }
-        arrays |= {f"best/{number}": value for number, value in enumerate(self._best)}
-        arrays |= {f"{KEPT}{name}": value for name, value in self.kept.items()}
+        arrays = self._arrays()
         states = self._seed_states()
         if states:
             arrays["seeds"] = allgather_rows(np.stack([np.asarray(state) for state in states])[None], comm)
-        facts = {
-            **{"key": self._key, "epoch": epoch, "world_size": comm.size, "history": dataclasses.asdict(self.history)},
-            **{"course": dataclasses.asdict(self._course), "precision": [self.precision.name, self.precision.state()]},
-        }
+        facts = {"key": self._key, "epoch": epoch, "world_size": comm.size, "history": dataclasses.asdict(self.history)}
+        facts |= self._facts()
         checkpoints.save(self._folder, epoch, Checkpoint(arrays, facts), comm)
 
     def resume(self, comm: MeteredComm) -> int:
@@ -428,30 +435,78 @@ class TrainingTask:
         if found is None or found.facts["key"] != self._key or found.facts["epoch"] > self.epochs:
             checkpoints.clear(self._folder, comm)
             return 0
-        for number, variable in enumerate(self.model.variables):
-            if SEED_STATE not in variable.path:
-                variable.assign(found.arrays[f"weights/{number}"])
-        for number, variable in enumerate(self.optimizer.variables):
-            variable.assign(found.arrays[f"optimizer/{number}"])
-        self._best = [
-            found.arrays[f"best/{number}"]
-            for number in range(len(self.model.variables))
-            if f"best/{number}" in found.arrays
-        ]
-        self.kept = {name.removeprefix(KEPT): value for name, value in found.arrays.items() if name.startswith(KEPT)}
+        self._take(found.arrays)
         if found.facts["world_size"] == comm.size:
             for state, value in zip(
                 self._seed_states(), found.arrays.get("seeds", [[]] * comm.size)[comm.rank], strict=True
             ):
                 state.assign(value)
         self.history = History(**found.facts["history"])
-        self._course = Course(**found.facts["course"])
-        self.learning_rate = self._settings["learning_rate"] * self._course.rate_scale
-        name, state = found.facts["precision"]
-        self.precision = Precision(name)
-        self.precision.restore(state)
+        self.precision = Precision(found.facts["precision"][0])
+        self._follow(found.facts)
         self.note(what="resumed", epoch=found.facts["epoch"], world_size_before=found.facts["world_size"])
-        return found.facts["epoch"]
+        self.epoch = found.facts["epoch"]
+        return self.epoch
+
+    def go_on(self, comm: MeteredComm) -> None:
+        """Collective. Go on with the ranks that are left, from where that one stands that took the most steps.
+
+        All take over its weights, what its optimizer keeps, and its curves. The rows are dealt anew, `batch_size` to
+        each rank. Of the epoch under way come the batches that are left after as many rows as were learnt: as they are
+        others than before, some of its rows come twice in it, and as many not at all.
+        """
+        learnt = min(self._step * self.global_batch_size, self.rows)
+        places = counts(np.array([self.epoch, learnt, int(self.optimizer.iterations)]), comm).tolist()
+        furthest = places.index(max(places))
+        mine = None
+        if comm.rank == furthest:
+            curves = {name: curve[: self.epoch] for name, curve in self.history.curves.items()}
+            mine = Checkpoint(
+                self._arrays(), {"curves": curves, "best_epoch": self.history.best_epoch, **self._facts()}
+            )
+        taken = checkpoints.spread(mine, comm, furthest)
+        assert taken is not None
+        self._take(taken.arrays)
+        self._follow(taken.facts)
+        self._keep_state()
+        self.history = dataclasses.replace(
+            self.history, curves=taken.facts["curves"], best_epoch=taken.facts["best_epoch"]
+        )
+        self._validation = block(self._reader.rows("validation"), comm.size, comm.rank)
+        self.deal(comm.size, comm.rank)
+        self._shard = self._make_shard()
+        self.epoch, learnt, _ = places[furthest]
+        self._step = math.ceil(learnt / self.global_batch_size)
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what `_follow` takes: how training went so far."""
+        return {"course": dataclasses.asdict(self._course), "precision": [self.precision.name, self.precision.state()]}
+
+    def _follow(self, facts: dict[str, Any]) -> None:
+        self._course = Course(**facts["course"])
+        self.learning_rate = self._settings["learning_rate"] * self._course.rate_scale
+        self.precision.restore(facts["precision"][1])
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Return by name all arrays that are needed to go on, alike on every rank."""
+        arrays = {f"weights/{number}": np.asarray(variable) for number, variable in enumerate(self.model.variables)}
+        arrays |= {
+            f"optimizer/{number}": np.asarray(variable) for number, variable in enumerate(self.optimizer.variables)
+        }
+        arrays |= {f"best/{number}": value for number, value in enumerate(self._best)}
+        return arrays | {f"{KEPT}{name}": value for name, value in self.kept.items()}
+
+    def _take(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take over what `_arrays` gave; each rank leaves out units as its own seeds say."""
+        for number, variable in enumerate(self.model.variables):
+            if SEED_STATE not in variable.path:
+                variable.assign(arrays[f"weights/{number}"])
+        for number, variable in enumerate(self.optimizer.variables):
+            variable.assign(arrays[f"optimizer/{number}"])
+        self._best = [
+            arrays[f"best/{number}"] for number in range(len(self.model.variables)) if f"best/{number}" in arrays
+        ]
+        self.kept = {name.removeprefix(KEPT): value for name, value in arrays.items() if name.startswith(KEPT)}
 
     def _choose_precision(self, comm: MeteredComm) -> None:
         """Collective. Compute gradients in float32 and in bfloat16 and go on with what is faster; nothing is learnt."""

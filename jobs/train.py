@@ -37,7 +37,12 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
         stage.check_input(f"{variant}{name}")
     features = stage.folder / variant / "features.h5"
     reader = open_features(features)
-    logs = stage.folder / variant / "tensorboard"
+    logs = str(stage.folder / variant / "tensorboard")
+
+    @functools.cache
+    def writer(is_root: bool) -> tf.summary.SummaryWriter:  # another rank is the root when the first was lost
+        return tf.summary.create_file_writer(logs) if is_root else tf.summary.create_noop_writer()
+
     on = {"on": "uncleaned rows"} if variant else {}  # said with each epoch, as these begin anew
     task = TrainingTask(
         stage.method("model")(reader.spec),
@@ -49,10 +54,11 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
         key=_key(stage, variant),
         memory_bytes=stage.pipeline.memory_bytes,
         scratch=stage.workspace.scratch,
-        writer=tf.summary.create_file_writer(str(logs)) if stage.is_root else tf.summary.create_noop_writer(),
+        writer=lambda: writer(stage.is_root),
         tell=functools.partial(stage.tell, **on),
         speed=stage.cluster.speed(socket.gethostname()),
         note=lambda **event: stage.note(variant=variant.rstrip("/") or "cleaned", **event),
+        lost=stage.go_on,
     )
     history = stage.method("strategy")(task, stage.comm)
     with agree(stage.comm):

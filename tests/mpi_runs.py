@@ -12,9 +12,9 @@ MPIRUN = [
 ]
 
 
-def run_mpi(ranks: int, program: pathlib.Path, *arguments, seconds: int = 120, status: int = 0) -> str:
-    """Run a program on some ranks; return its standard output; fail with all it said."""
-    command = [*MPIRUN, "-np", str(ranks), sys.executable, "-m", "mpi4py", str(program), *map(str, arguments)]
+def run_mpi(ranks: int, program: pathlib.Path, *arguments, seconds: int = 120, status: int = 0, more=()) -> str:
+    """Run a program on some ranks, with `more` words for mpirun; return its output; fail with all it said."""
+    command = [*MPIRUN, *more, "-np", str(ranks), sys.executable, "-m", "mpi4py", str(program), *map(str, arguments)]
     environment = {**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'tests'}:{environment.get('PYTHONPATH', '')}"
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=environment, cwd=ROOT)

@@ -6,7 +6,9 @@ mpirun -np N python -m mpi4py tests/train_rows.py '[{"epochs": 3, "folder": ...}
 import functools
 import hashlib
 import json
+import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -72,6 +74,31 @@ class Digits(Rows):
         self.spec = {"task": "classification", "input_shape": [8, 8, 1], "classes": [*range(10)]}
 
 
+class Dying(training.TrainingTask):
+    """A task that kills its process in place of a call: (name, how many of these calls come before)."""
+
+    dies = (None, 0)
+
+    def batches(self, epoch, times=1):
+        for batch in super().batches(epoch, times):
+            self._die("batch")
+            yield batch
+
+    def validate(self, comm):
+        self._die("validate")
+        return super().validate(comm)
+
+    def save_checkpoint(self, epoch, comm):
+        self._die("save_checkpoint")
+        super().save_checkpoint(epoch, comm)
+
+    def _die(self, name):
+        if self.dies == (name, 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.dies[0] == name:
+            self.dies = name, self.dies[1] - 1
+
+
 def network(dropout, hidden=8):
     """A small network with the same weights on every rank."""
     layers = [
@@ -84,23 +111,29 @@ def network(dropout, hidden=8):
 
 def main():
     """Train as each entry of the first argument says and print a JSON line for each from the root."""
-    comm = MeteredComm(MPI.COMM_WORLD)
+    world = comm = MeteredComm(MPI.COMM_WORLD)
     training.configure(comm, 7)
     for given in json.loads(sys.argv[1]):
         keras.utils.set_random_seed(7)
         errors = (InputError, RuntimeError) if given.pop("may_fail", False) else InputError
         try:
-            _train(given, comm)
+            comm = _train(given, comm)
         except errors as error:
             print(json.dumps({"error": str(error)}) if comm.rank == 0 else "")
+    if comm.size < world.size:
+        comm.Barrier()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _train(given, comm):
+    """Return the ranks that are left."""
     sent = comm.traffic.bytes_sent
     reader, model = _made(given)
     strategy = methods.find("strategies", given.pop("strategy", "ring_allreduce"), "train.strategy")
     options = {name: given.pop(name) for name in strategy.options if name in given}
-    events, rates = [], []
+    events, rates, left = [], [], [comm]
+    dies = given.pop("dies", {}).get(str(MPI.COMM_WORLD.rank), (None, 0))
     folder, memory_bytes = pathlib.Path(given.pop("folder")), given.pop("memory_bytes", 10**9)
     scratch = folder / f"scratch-{comm.rank}"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -108,7 +141,7 @@ def _train(given, comm):
     left_bytes = given.pop("left_bytes", None)
     micro_batches.available_bytes = (lambda: left_bytes) if left_bytes else memory.available_bytes
     breaks = given.pop("breaks", None)
-    task = training.TrainingTask(
+    task = Dying(
         model,
         reader,
         comm,
@@ -118,11 +151,13 @@ def _train(given, comm):
         key="test",
         memory_bytes=memory_bytes,
         scratch=scratch,
-        writer=tf.summary.create_noop_writer(),
+        writer=tf.summary.create_noop_writer,
         tell=lambda **told: rates.append(float(model_rate(task))),
         note=lambda **event: _note(event, events, comm),
+        lost=lambda comm, seconds: left.append(comm),
         speed=speeds and speeds[comm.rank],
     )
+    task.dies = tuple(dies)
     if comm.rank == slow_rank:
         task.batches = functools.partial(_slowly, task.batches)
     if breaks is not None:
@@ -130,12 +165,15 @@ def _train(given, comm):
     history = strategy.load()(task, comm, **options)
     weights = b"".join(np.asarray(variable).tobytes() for variable in model.trainable_variables)
     flat = np.concatenate([np.asarray(variable).ravel() for variable in model.trainable_variables])
+    comm = left[-1]
     told = {"curves": history.curves, "steps": history.steps, "events": events, "rates": rates, "flat": flat.tolist()}
     told |= {"best_epoch": history.best_epoch, "iterations": int(task.optimizer.iterations)}
+    told["sizes"] = [comm.size for comm in left]
     digests = allgather_json(hashlib.sha256(weights).hexdigest(), comm)
     costs = history.metrics(comm)
     if comm.rank == 0:
         print(json.dumps({**told, "digests": digests, "metrics": costs, "sent": comm.traffic.bytes_sent - sent}))
+    return comm
 
 
 def _note(event, events, comm):

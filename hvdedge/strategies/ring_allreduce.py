@@ -4,12 +4,16 @@ With b rows a rank on n ranks a step is one of gradient descent on the mean of n
 up to 1 over all ranks, so uneven shards do not bias the mean, and a rank without rows adds zero. The learning rate
 grows with the global batch.
 
+When ranks are lost the others go on, as each has all that a step needs. What is lost is the step under way, and what
+its exchange had in it; batches are n * b rows for the n that are left. See `hvdedge.recovery`, `TrainingTask.go_on`.
+
 With slow links ranks exchange less: the gradients of `accumulate` batches at once, or in fewer bytes, see
 `hvdedge.compressed_sums`; then by messages of ours, as Horovod sums whole numbers only.
 
 Source: Patarasuk and Yuan 2009, Bandwidth optimal all-reduce algorithms; Sergeev and Del Balso 2018, Horovod.
 """
 
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -19,10 +23,12 @@ import tensorflow as tf
 from hvdedge import learning_rate
 from hvdedge.accumulated_steps import AccumulatedSteps
 from hvdedge.balance import Balance, is_wanted
+from hvdedge.errors import InputError
 from hvdedge.links import AdaptiveSteps
 from hvdedge.local_steps import LocalSteps
 from hvdedge.options import Count, NonNegative, Portion, Scaling, Share
 from hvdedge.parallel import MeteredComm, ring_bytes
+from hvdedge.recovery import Survivors
 from hvdedge.shards import Batch
 from hvdedge.training import History, TrainingTask
 
@@ -32,6 +38,7 @@ def train(
     comm: MeteredComm,
     *,
     accumulate: Count = 1,
+    overlap: bool = False,
     exchange: Literal["float32", "bfloat16", "int8", "top_k", "auto"] = "float32",
     density: Portion = 0.01,
     slow_share: Share = 0.2,
@@ -43,6 +50,8 @@ def train(
 
     Args:
         accumulate: of how many batches of each rank gradients are added up before ranks exchange them.
+        overlap: whether each gradient is sent as soon as it is there, while others are computed. What goes together then
+            depends on the clock, so sums of three ranks or more do not repeat bit for bit.
         exchange: what gradients are sent as; what rounding takes away, or is not among the largest, is sent later. auto
             takes what is fastest on the links as they are now, or local steps whose weights are averaged.
         density: the share of the numbers that is sent with top_k, from all at first down to it over the warm-up.
@@ -51,24 +60,39 @@ def train(
         scaling: how the learning rate grows with the number of ranks, and of batches that are accumulated.
         warmup_epochs: through how many epochs it grows from one rank's rate; 0 begins with the full rate.
     """
-    first = task.resume(comm)
-    if accumulate == 1 and exchange == "float32":
-        steps: Steps | AccumulatedSteps | AdaptiveSteps = Steps(task, comm)
-    elif exchange == "auto":
-        steps = AdaptiveSteps(task, comm, density, slow_share)
-    else:
-        steps = AccumulatedSteps(task, comm, accumulate, exchange, density, warmup_epochs)
-    balancing = Balance(task, comm) if is_wanted(balance, comm) else None
-    for epoch in range(first, task.epochs):
-        for batch in task.batches(epoch):
-            learning_rate.grow(task, comm.size * steps.batches, scaling, warmup_epochs)
-            task.count(*steps.go(batch))
-            if balancing:
-                balancing.step()
-        steps.meet()
-        if task.end_epoch(epoch, comm):
-            break
-    steps.end()
+    if overlap and (accumulate > 1 or exchange != "float32"):
+        raise InputError(
+            f"train.overlap: received true with accumulate = {accumulate} and exchange = {exchange!r}, allowed with 1 and "
+            "'float32', which are sent by layers; change one of them"
+        )
+    task.resume(comm)
+    with Survivors(comm) as survivors:
+        if accumulate == 1 and exchange == "float32":
+            steps: Steps | AccumulatedSteps | AdaptiveSteps = Steps(task, comm, overlap)
+        elif exchange == "auto":
+            steps = AdaptiveSteps(task, comm, density, slow_share)
+        else:
+            steps = AccumulatedSteps(task, comm, accumulate, exchange, density, warmup_epochs)
+
+        def work() -> None:
+            comm = survivors.comm
+            if survivors.noticed is not None:
+                task.go_on(comm)
+                steps.begin(comm)
+                task.lost(comm, time.perf_counter() - survivors.noticed)
+            balancing = Balance(task, comm) if is_wanted(balance, comm) else None
+            for epoch in range(task.epoch, task.epochs):
+                for batch in task.batches(epoch):
+                    learning_rate.grow(task, comm.size * steps.batches, scaling, warmup_epochs)
+                    task.count(*steps.go(batch))
+                    if balancing:
+                        balancing.step()
+                steps.meet()
+                if task.end_epoch(epoch, comm):
+                    break
+            steps.end()
+
+        survivors.work(work, steps.end)
     return task.history
 
 
@@ -77,16 +101,20 @@ class Steps:
 
     batches = 1
 
-    def __init__(self, task: TrainingTask, comm: MeteredComm):
+    def __init__(self, task: TrainingTask, comm: MeteredComm, overlap: bool):
         """Collective."""
+        self._task, self._local = task, LocalSteps(task)
+        self._step = _compiled(task, overlap)
+        self.begin(comm)
+
+    def begin(self, comm: MeteredComm) -> None:
+        """Collective. Begin, also anew, with these ranks."""
         hvd.init(comm=comm)
         self._comm = comm
-        self._sent_bytes = ring_bytes(_size_bytes(task.variables()), comm.size)
-        state = [*task.variables(), *(variable.value for variable in task.optimizer.variables)]
+        self._sent_bytes = ring_bytes(_size_bytes(self._task.variables()), comm.size)
+        state = [*self._task.variables(), *(variable.value for variable in self._task.optimizer.variables)]
         hvd.broadcast_variables(state, root_rank=0)  # equal by seed already; certain after this
         comm.count_bcast(_size_bytes(state))
-        self._task, self._local = task, LocalSteps(task)
-        self._step = _compiled(task)
 
     def go(self, batch: Batch) -> tuple[float, float]:
         """Collective. Take a step; return this rank's weighted sums of loss and score before it."""
@@ -102,7 +130,7 @@ class Steps:
         """Do nothing: weights are the same on all ranks."""
 
     def end(self) -> None:
-        """Collective. End Horovod, so that a later task may begin on another communicator."""
+        """End Horovod, so that it may begin on another communicator."""
         hvd.shutdown()
 
 
@@ -110,7 +138,7 @@ def _size_bytes(variables: list[tf.Variable]) -> int:
     return sum(variable.shape.num_elements() * variable.dtype.size for variable in variables)
 
 
-def _compiled(task: TrainingTask) -> Callable:
+def _compiled(task: TrainingTask, overlap: bool) -> Callable:
     """Return the step: of x, y, weights and the gradient of the batch's other parts, if it has any.
 
     It gives this rank's weighted loss, weighted score, and seconds from its gradient to that of all.
@@ -125,11 +153,15 @@ def _compiled(task: TrainingTask) -> Callable:
             grads = [grad + another for grad, another in zip(grads, held, strict=True)]
         with tf.control_dependencies(grads):
             began = tf.timestamp()
-        with tf.control_dependencies([began]):
-            grads = hvd.grouped_allreduce([tf.identity(grad) for grad in grads], op=hvd.Sum)
+        if overlap:
+            grads = [hvd.allreduce(grad, op=hvd.Sum, name=f"gradient {number}") for number, grad in enumerate(grads)]
+        else:
+            with tf.control_dependencies([began]):
+                grads = hvd.grouped_allreduce([tf.identity(grad) for grad in grads], op=hvd.Sum)
         with tf.control_dependencies(grads):
             idle_seconds = tf.timestamp() - began
-        task.apply(grads)
+        with tf.control_dependencies([idle_seconds]):  # so that a step of which a part fails changes nothing
+            task.apply([tf.identity(grad) for grad in grads])
         return loss, score, idle_seconds
 
     return step

@@ -14,10 +14,10 @@ LINES, ROW_BYTES = 4, 6 * 4 + 8 + 4  # of a window; x, y and weight of a row
 SCALES = {"linear": 4.0, "sqrt": 2.0, "none": 1.0}  # on 4 ranks
 
 
-def run(ranks, trainings, folder):
+def run(ranks, trainings, folder, more=()):
     """Run trainings, one after the other in the same processes; return what the root printed of each."""
     given = [{"folder": str(folder / f"{number}"), **options} for number, options in enumerate(trainings)]
-    out = run_mpi(ranks, PROGRAM, json.dumps(given), seconds=240)
+    out = run_mpi(ranks, PROGRAM, json.dumps(given), seconds=240, more=more)
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 
@@ -68,8 +68,17 @@ def trained(tmp_path_factory):
     return on
 
 
-def plain_gradient_descent(rows, epochs, batch, learning_rate):
-    """The same training by hand in NumPy: one process, no framework, the documented order of rows."""
+def lanes_of(epoch, rows, batch):
+    """The rows of each lane of a global batch, in the order of an epoch."""
+    lanes = [np.arange(lane, rows, batch) for lane in range(batch)]
+    return [lane[np.random.default_rng([7, epoch, number]).permutation(len(lane))] for number, lane in enumerate(lanes)]
+
+
+def plain_gradient_descent(rows, epochs, batch, learning_rate, changes=None):
+    """The same training by hand in NumPy: one process, no framework, the documented order of rows.
+
+    `changes`: (epoch, how many of its batches are done) -> the global batch size from there on, as ranks were lost.
+    """
     import math
 
     from train_rows import Rows, network
@@ -80,12 +89,14 @@ def plain_gradient_descent(rows, epochs, batch, learning_rate):
     x, y = reader.read("train", slice(None))
     losses = []
     for epoch in range(epochs):
-        lanes = []
-        for lane in range(batch):
-            mine = np.arange(lane, rows, batch)
-            lanes.append(mine[np.random.default_rng([7, epoch, lane]).permutation(len(mine))])
-        total = 0.0
-        for line in range(math.ceil(rows / batch)):
+        lanes = lanes_of(epoch, rows, batch)
+        total, line = 0.0, 0
+        while line < math.ceil(rows / batch) or (epoch, line) in (changes or {}):
+            if (epoch, line) in (changes or {}):
+                learnt = min(line * batch, rows)
+                batch = changes.pop((epoch, line))
+                lanes, line = lanes_of(epoch, rows, batch), math.ceil(learnt / batch)
+                continue
             chosen = np.array([lane[line] for lane in lanes if line < len(lane)])
             hidden = np.maximum(x[chosen] @ w1 + b1, 0)
             logits = hidden @ w2 + b2
@@ -101,6 +112,7 @@ def plain_gradient_descent(rows, epochs, batch, learning_rate):
                 (b1, back.sum(0)),
             ):
                 weight -= learning_rate * grad
+            line += 1
         losses.append(total / rows)
     return losses, np.concatenate([weight.ravel() for weight in (w1, b1, w2, b2)])
 
@@ -212,7 +224,7 @@ def test_each_rank_leaves_out_other_units(mpirun):
         model = keras.Sequential([keras.Input((6,)), *dropouts, keras.layers.Dense(4)])
         training.TrainingTask(model, Rows(20, 5), comm, SETTINGS, seed=7, folder=pathlib.Path("x"), key="k",
                               memory_bytes=10**9, scratch=pathlib.Path("x"),
-                              writer=tf.summary.create_noop_writer(), tell=None, note=None)
+                              writer=tf.summary.create_noop_writer, tell=None, note=None, lost=None)
         row = np.ones((1, 40))
         masks = [[layer(row, training=True).numpy().tolist() for _ in range(4)] for layer in dropouts]
         everyone = [mask for rank in allgather_json(masks, comm) for layer in rank for mask in layer]
@@ -260,3 +272,44 @@ def test_bytes_are_those_of_the_ring_and_idle_time_is_a_share(trained):
     assert found["metrics"]["bytes_per_step"] == 2 * 3 * weights // 4
     assert found["sent"] > found["steps"] * found["metrics"]["bytes_per_step"]
     assert 0 < found["metrics"]["idle_share"] < 1
+
+
+@pytest.fixture(scope="module")
+def survived(tmp_path_factory):
+    """What came of trainings, one after the other on those that are left, of four ranks of which three are killed."""
+    plain = {"rows": 203, "batch_size": 4, "momentum": 0.0, "scaling": "none", "epochs": 3}
+    trainings = {
+        "twice": {**plain, "dies": {"3": ("batch", 4), "0": ("validate", 1)}},
+        "sent_in_less": {**plain, "exchange": "int8", "accumulate": 2, "dies": {"1": ("batch", 20)}},
+        "alone": plain,
+    }
+    found = run(4, [*trainings.values()], tmp_path_factory.mktemp("survived"), ("--with-ft", "ulfm"))
+    return dict(zip(trainings, found, strict=True))
+
+
+def test_ranks_that_are_killed_cost_the_step_under_way_and_no_more(survived):
+    # Rank 3 is killed in the fifth of 13 batches of 16: the others go on after 64 of 203 rows, with the seventh of 17
+    # batches of 12. Rank 0 is killed after the last of the next epoch.
+    found = survived["twice"]
+    assert found["sizes"] == [4, 3, 2]
+    _, weights = plain_gradient_descent(203, 3, 16, 0.1, {(0, 4): 12, (1, 17): 8})
+    np.testing.assert_allclose(found["flat"], weights, atol=3e-6)  # float32 against float64 sums
+    assert len(set(found["digests"])) == 1
+
+
+def test_an_epoch_that_is_ended_twice_stands_once_in_the_curves(survived):
+    curves = survived["twice"]["curves"]
+    assert {name: len(curve) for name, curve in curves.items()} == dict.fromkeys(curves, 3)
+    assert curves["loss"] == sorted(curves["loss"], reverse=True)
+
+
+def test_training_that_exchanges_less_survives_as_well(survived):
+    found = survived["sent_in_less"]
+    assert found["sizes"] == [2, 1]
+    assert found["curves"]["loss"] == sorted(found["curves"]["loss"], reverse=True)
+
+
+def test_the_rank_that_is_left_trains_as_if_there_were_no_other(survived):
+    losses, weights = plain_gradient_descent(203, 3, 4, 0.1)
+    np.testing.assert_allclose(survived["alone"]["curves"]["loss"], losses, rtol=1e-5)
+    np.testing.assert_allclose(survived["alone"]["flat"], weights, atol=3e-6)
