@@ -50,8 +50,8 @@ def train(
 
     Args:
         accumulate: of how many batches of each rank gradients are added up before ranks exchange them.
-        overlap: whether each gradient is sent as soon as it is there, while others are computed. What goes together then
-            depends on the clock, so sums of three ranks or more do not repeat bit for bit.
+        overlap: whether each gradient is sent as soon as it is there, while others are computed. The clock decides then
+            what goes together, so sums of three ranks or more do not repeat bit for bit.
         exchange: what gradients are sent as; what rounding takes away, or is not among the largest, is sent later. auto
             takes what is fastest on the links as they are now, or local steps whose weights are averaged.
         density: the share of the numbers that is sent with top_k, from all at first down to it over the warm-up.
@@ -62,8 +62,8 @@ def train(
     """
     if overlap and (accumulate > 1 or exchange != "float32"):
         raise InputError(
-            f"train.overlap: received true with accumulate = {accumulate} and exchange = {exchange!r}, allowed with 1 and "
-            "'float32', which are sent by layers; change one of them"
+            f"train.overlap: received true with accumulate = {accumulate} and exchange = {exchange!r}, allowed with 1 "
+            "and 'float32', which are sent by layers; change one of them"
         )
     task.resume(comm)
     with Survivors(comm) as survivors:

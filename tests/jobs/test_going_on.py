@@ -109,11 +109,12 @@ def test_a_changed_cut_or_missing_input_is_found_and_named(copied, hvdedge, tmp_
     assert len(done.err.splitlines()) == 1
 
 
-def start_training(tmp_path, epochs=3000):
+def start_training(tmp_path, *changes, epochs=3000):
     """Start a run that trains for long, on top of the copied stages before it; return it once a checkpoint is there."""
     words = [HVDEDGE, "run", "jobs/digits.toml", "--ranks", "2", "--results", str(tmp_path), "--run", "two"]
+    sets = [word for change in (f"train.epochs={epochs}", *changes) for word in ("--set", change)]
     going = subprocess.Popen(
-        [*words, "--set", f"train.epochs={epochs}", "--to", "train"],
+        [*words, *sets, "--to", "train"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -163,15 +164,57 @@ def test_a_launcher_that_is_killed_takes_its_ranks_along(copied, tmp_path):
     assert not alive
 
 
-def test_a_killed_rank_ends_the_stage_with_one_message(copied, record, tmp_path):
-    going = start_training(tmp_path)
-    victim = ranks_of(going)[-1]
+def kill(process, rank):
+    """Kill a rank of a run as the system does where memory runs out."""
+    (victim,) = [one for one in ranks_of(process) if one.environ()["OMPI_COMM_WORLD_RANK"] == str(rank)]
     os.kill(victim.pid, signal.SIGKILL)
+
+
+def test_a_rank_killed_in_training_is_gone_on_without(copied, record, tmp_path):
+    going = start_training(tmp_path, epochs=30)
+    kill(going, 0)
+    out, err = going.communicate(timeout=200)
+    assert (going.returncode, err) == (0, "")
+    assert "rank lost: rank = 0" in out
+    found = record(copied, "train")
+    (event,) = found["events"]
+    assert (event["what"], event["rank"], event["action"], event["world_size"]) == ("rank_lost", 0, "shrunk", 1)
+    assert 0 < event["took_seconds"] < event["seconds"]
+    assert (found["status"], found["world_size"], [one["rank"] for one in found["ranks"]]) == ("done", 2, [1])
+    assert len(found["history"]["loss"]) == 30
+    assert found["metrics"]["accuracy"] > 0.9
+    assert (copied / "model.keras").is_file()
+
+
+def test_a_killed_rank_that_cannot_be_gone_on_without_ends_the_stage_with_one_message(copied, record, tmp_path):
+    going = start_training(tmp_path, "train.strategy=local_sgd")
+    kill(going, 1)
     _, err = going.communicate(timeout=20)
     assert going.returncode == 1
     assert err.startswith("hvdedge: train: rank 1 on host")
-    assert "ended by signal 9" in err
+    assert "its process ended" in err
     assert "train.log" in err
     assert len(err.splitlines()) == 1
     assert record(copied, "train")["status"] == "failed"
-    assert "ended by signal 9" in record(copied, "train")["error"]["cause"]
+    assert (record(copied, "train")["error"]["rank"]) == 1
+
+
+def test_a_rank_killed_in_another_stage_ends_it_with_one_message(copied, record, tmp_path):
+    words = ("--ranks", "2", "--results", str(tmp_path), "--run", "two", "--from", "clean", "--to", "clean")
+    going = subprocess.Popen(
+        [HVDEDGE, "run", "jobs/digits.toml", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and (len(ranks_of(going)) < 2 or record(copied, "clean")["status"] == "done"):
+        time.sleep(0.01)
+    kill(going, 1)
+    _, err = going.communicate(timeout=20)
+    assert going.returncode == 1
+    assert err.startswith("hvdedge: clean: rank 1 on host")
+    assert "ended by signal 9" in err
+    assert len(err.splitlines()) == 1
+    assert record(copied, "clean")["status"] == "failed"
