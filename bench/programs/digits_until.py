@@ -72,9 +72,10 @@ def main():
             key="bench",
             memory_bytes=10**9,
             scratch=pathlib.Path(folder),
-            writer=tf.summary.create_noop_writer(),
+            writer=tf.summary.create_noop_writer,
             tell=lambda **told: None,
             note=lambda **event: events.append(event),
+            lost=lambda comm, seconds: None,
         )
         end_epoch, reached, began = task.end_epoch, [], time.perf_counter()
 

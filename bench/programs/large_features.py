@@ -90,9 +90,10 @@ def _train(arguments):
         key="bench",
         memory_bytes=arguments.memory * 10**6,
         scratch=own,
-        writer=tf.summary.create_noop_writer(),
+        writer=tf.summary.create_noop_writer,
         tell=lambda **told: None,
         note=lambda **event: print(event) if comm.rank == 0 else None,
+        lost=lambda comm, seconds: None,
     )
     before, began = peak_rss_bytes(), time.perf_counter()
     history = ring_allreduce.train(task, comm, balance="never")

@@ -35,9 +35,6 @@ class Noise:
     def read(self, split, rows):
         return (self._x[rows], self._y[rows]) if split == "train" else (self._x[:0], self._y[:0])
 
-    def weights(self, rows):
-        return np.ones(len(self._y), np.float32)[rows]
-
 
 def main():
     """Train, and print the examples a second of all ranks, evaluation and checkpoints left out as in the peers."""
