@@ -20,15 +20,23 @@ class AccumulatedSteps:
     """
 
     def __init__(
-        self, task: TrainingTask, comm: MeteredComm, batches: int, exchange: str, density: float, warmup_epochs: float
+        self,
+        task: TrainingTask,
+        comm: MeteredComm,
+        batches: int,
+        exchange: str,
+        density: float,
+        warmup_epochs: float,
+        local: LocalSteps | None = None,
     ):
         self._task, self._comm, self.batches = task, comm, batches
         self._density, self._warmup_epochs = density, warmup_epochs
         self._held, self._seen = np.zeros(size(task.variables()), np.float32), 0
         self._momentum = getattr(task.optimizer, "momentum", 0.0) if exchange == "top_k" else 0.0
         if self._momentum:
-            task.optimizer.momentum = 0.0  # it is in the sums instead
-        self._local = LocalSteps(task)
+            task.optimizer.momentum = 0.0  # it is in the sums instead, and no longer in steps that are compiled now
+            local = None
+        self._local = local or LocalSteps(task)
         self._sum = summing(exchange, density, self._momentum, len(self._held), comm)
 
     def begin(self, comm: MeteredComm) -> None:

@@ -21,10 +21,11 @@ class AveragedSteps:
         local_steps: int,
         outer_learning_rate: float = 1.0,
         outer_momentum: float = 0.0,
+        steps: local.LocalSteps | None = None,
     ):
         self._task, self._comm, self._local_steps = task, comm, local_steps
         self._rate, self._momentum = outer_learning_rate, outer_momentum
-        self._local = local.LocalSteps(task)
+        self._local = steps or local.LocalSteps(task)
         self._theta = np.empty(0, np.float32)  # taken anew in each epoch, as training may have gone back
         still = np.zeros(local.size(task.variables()), np.float32)
         self._velocity = task.kept.setdefault("velocity", still) if outer_momentum else None

@@ -1,6 +1,7 @@
 """Which exchange is the fastest on the links as they are now, by what they were measured to do.
 
     seconds of a batch = drawback (computing + (coding + messages * latency + bytes / bandwidth) / local steps)
+                         + bytes at the end of an epoch / bandwidth / batches of an epoch
 
 with what one rank sends in one exchange: for N gradients on n ranks
 
@@ -8,6 +9,9 @@ with what one rank sends in one exchange: for N gradients on n ranks
     bfloat16, int8     a half, and a quarter and a little
     top_k              8 density N (n - 1), as places go with numbers and all go to all
     local steps        as float32, but once in so many batches
+
+and, when an epoch ends, what was not sent, 4 N * 2 (n - 1) / n, or after local steps as much for each number that the
+optimizer keeps of a weight.
 
 Latency and bandwidth are measured by all-reduces of a number and of some kilobytes, at the start and then every
 INTERVAL_SECONDS, so that a link that recovers is noticed whatever is sent over it. The drawback is how many more
@@ -24,17 +28,17 @@ from mpi4py import MPI
 from hvdedge.accumulated_steps import AccumulatedSteps
 from hvdedge.averaged_steps import AveragedSteps
 from hvdedge.compressed_sums import summing
-from hvdedge.local_steps import size
+from hvdedge.local_steps import LocalSteps, size, state_of
 from hvdedge.parallel import MeteredComm, ring_bytes
 from hvdedge.shards import Batch
 from hvdedge.training import TrainingTask
 
 INTERVAL_SECONDS = 2.0
-FIRST_BATCHES = 4  # of an interval at least
+FIRST_BATCHES, LEAST_BATCHES = 1, 4  # of the first interval, and of the others
 PROBING = 0.02  # of the time: what measuring may take
 FIRST_PROBE_BYTES = 1 << 14
 GAIN = 0.15  # that makes a change worth its disturbance
-DRAWBACKS = {"float32": 1.0, "bfloat16": 1.0, "int8": 1.0, "top_k": 1.2}
+DRAWBACKS = {"float32": 1.0, "bfloat16": 1.0, "int8": 1.0, "top_k": 2.0}
 LOCAL_STEPS = {4: 1.02, 8: 1.05, 16: 1.2}  # and their drawback
 
 
@@ -67,15 +71,22 @@ class Link:
 
 @dataclass
 class Costs:
-    """What a rank does beside: seconds for the gradient of a batch, and exchange -> seconds of coding, bytes sent."""
+    """What a rank does beside: seconds for the gradient of a batch; exchange -> seconds of coding, bytes sent.
+
+    `ending_bytes` are those that each batch has of what is sent when an epoch ends: unsent gradients, and what the
+    optimizer keeps.
+    """
 
     computing_seconds: float
     coding_seconds: dict[str, float]
     sent_bytes: dict[str, float]
+    ending_bytes: tuple[float, float]
 
     def predict(self, way: Way, link: Link) -> float:
         """Return the seconds of a batch."""
-        return way.drawback * (self.computing_seconds + self.exchanging(way, link) / max(way.local_steps, 1))
+        batch_seconds = self.computing_seconds + self.exchanging(way, link) / max(way.local_steps, 1)
+        ending_bytes = 0.0 if way == PLAIN else self.ending_bytes[way.local_steps > 0]
+        return way.drawback * batch_seconds + ending_bytes / link.bytes_per_second
 
     def exchanging(self, way: Way, link: Link) -> float:
         """Return the seconds of an exchange."""
@@ -98,9 +109,10 @@ class AdaptiveSteps:
     def __init__(self, task: TrainingTask, comm: MeteredComm, density: float, slow_share: float):
         """Collective."""
         self._task, self._comm, self._density, self._slow_share = task, comm, density, slow_share
+        self._local = LocalSteps(task)
         self._way, self._steps = PLAIN, self._made(PLAIN)
         self._numbers = size(task.variables())
-        self._costs = Costs(0.0, _coding_seconds(density, self._numbers, comm), self._sent_bytes())
+        self._costs = Costs(0.0, _coding_seconds(density, self._numbers, comm), *self._bytes())
         self._most_bytes = 4 * self._numbers
         self._probe_bytes = min(FIRST_PROBE_BYTES, self._most_bytes)
         self._start(FIRST_BATCHES)
@@ -109,7 +121,7 @@ class AdaptiveSteps:
         """Begin anew with these ranks."""
         self._comm = comm
         self._steps.begin(comm)
-        self._costs.sent_bytes = self._sent_bytes()
+        self._costs.sent_bytes, self._costs.ending_bytes = self._bytes()
         self._start(FIRST_BATCHES)
 
     def go(self, batch: Batch) -> tuple[float, float]:
@@ -129,20 +141,26 @@ class AdaptiveSteps:
         """End the steps."""
         self._steps.end()
 
-    def _sent_bytes(self) -> dict[str, float]:
-        """Return what a rank sends in one exchange."""
-        ranks, numbers = self._comm.size, self._numbers
-        return {
-            "float32": ring_bytes(4 * numbers, ranks),
+    def _bytes(self) -> tuple[dict[str, float], tuple[float, float]]:
+        """Return what a rank sends in one exchange, and each batch's part of what it sends when an epoch ends."""
+        ranks, numbers, batches = self._comm.size, self._numbers, self._task.steps_per_epoch
+        whole = ring_bytes(4 * numbers, ranks)
+        ending_bytes = (
+            whole / batches,
+            whole * len(state_of(self._task.optimizer)) / len(self._task.variables()) / batches,
+        )
+        sent_bytes = {
+            "float32": whole,
             "bfloat16": ring_bytes(2 * numbers, ranks),
             "int8": ring_bytes(numbers + numbers // 64, ranks),
             "top_k": 8 * self._density * numbers * (ranks - 1),
         }
+        return sent_bytes, ending_bytes
 
     def _made(self, way: Way) -> AccumulatedSteps | AveragedSteps:
         if way.local_steps:
-            return AveragedSteps(self._task, self._comm, way.local_steps)
-        return AccumulatedSteps(self._task, self._comm, 1, way.exchange, self._density, warmup_epochs=0.0)
+            return AveragedSteps(self._task, self._comm, way.local_steps, steps=self._local)
+        return AccumulatedSteps(self._task, self._comm, 1, way.exchange, self._density, 0.0, self._local)
 
     def _look(self) -> None:
         """Collective. Measure the links and change the way of exchange where another one is faster."""
@@ -169,7 +187,7 @@ class AdaptiveSteps:
             self._steps.meet()
             self._steps.end()
             self._way, self._steps = way, self._made(way)
-        self._start(max(FIRST_BATCHES, math.ceil(INTERVAL_SECONDS / float(batch_seconds))))
+        self._start(max(LEAST_BATCHES, math.ceil(INTERVAL_SECONDS / float(batch_seconds))))
 
     def _start(self, batches: int) -> None:
         """Begin an interval of so many batches, after one that does not count."""
