@@ -42,6 +42,8 @@ class AccumulatedSteps:
     def begin(self, comm: MeteredComm) -> None:
         """Begin anew with these ranks; what sums left unsent stays, what was on its way is lost."""
         self._comm = comm
+        if self._momentum:
+            self._task.optimizer.momentum = 0.0
         self._sum.move(comm)
         self._held[:], self._seen = 0, 0
 

@@ -5,7 +5,8 @@
 
 The mean over the batch is weighted by examples, so it is the same whoever takes which; only the order in which its
 terms are added differs. An interval lasts INTERVAL_SECONDS, so that what throttles a node for parts of a second evens
-out; lanes move only where the slowest rank would gain more than GAIN, so that noise moves none.
+out; intervals are averaged, and lanes move only where the slowest rank would gain more than GAIN, so that noise seldom
+moves any.
 
 Source: Chen et al. 2020, Semi-dynamic load balancing: efficient distributed learning in non-dedicated environments
 (LB-BSP).
@@ -20,8 +21,9 @@ from hvdedge.parallel import MeteredComm, allgather_rows
 from hvdedge.training import TrainingTask
 
 INTERVAL_SECONDS = 1.0
-SMOOTHING = 0.5  # what an interval keeps of those before it
-GAIN = 0.05  # of the slowest rank's step
+SMOOTHING = 0.8  # what an interval keeps of those before it, once there are enough
+JUMP = 1.5  # a rank that is so many times slower or faster in two intervals one after the other has changed
+GAIN = 0.1  # of the slowest rank's step
 LEAST_STEPS, MOST_STEPS = 4, 1000  # of an interval
 FIRST_STEPS = 8  # of the first one, before anybody knows how long a step takes
 SETTLING_STEPS = 2  # after lanes have moved, in which TensorFlow builds its graph for other sizes
@@ -57,15 +59,19 @@ class Balance:
     """The lanes of all ranks, which move between two steps."""
 
     def __init__(self, task: TrainingTask, comm: MeteredComm):
-        """Collective. Deal the lanes by the speeds that are known beforehand, if they are of every rank."""
+        """Collective. Deal the lanes by the speeds that are known beforehand, if there are any."""
         self._task, self._comm = task, comm
-        known = allgather_rows(np.array([[task.speed or math.nan, task.most_lanes]]), comm)
+        known = allgather_rows(np.array([[task.speed or math.nan, task.most_lanes]], float), comm)
         self._most = known[:, 1]
         self._lanes = np.diff([task.global_batch_size * rank // comm.size for rank in range(comm.size + 1)])
         self._row_seconds: np.ndarray | None = None
+        self._has_jumped = np.zeros(comm.size, bool)
+        self._intervals = 0
         self._begin(FIRST_STEPS)
-        if not np.isnan(known[:, 0]).any():
-            self._deal(shares(known[:, 0], task.global_batch_size, self._most))
+        if not np.isnan(known[:, 0]).all():
+            speeds = np.where(np.isnan(known[:, 0]), 1.0, known[:, 0])  # of a usual host
+            self._deal(shares(speeds, task.global_batch_size, self._most))
+            task.note(what="rebalanced", action="by the speeds in the cluster's file", lanes=self._lanes.tolist())
 
     def step(self) -> None:
         """Collective. Count a step, and move lanes at the end of an interval."""
@@ -77,9 +83,7 @@ class Balance:
         every = allgather_rows((self._spent() - self._before)[None], self._comm)
         seconds, computing_seconds, rows = every.T
         if rows.all():
-            measured = np.maximum(computing_seconds, 1e-6) / rows
-            before = measured if self._row_seconds is None else self._row_seconds
-            self._row_seconds = row_seconds = SMOOTHING * before + (1 - SMOOTHING) * measured
+            row_seconds = self._smoothed(np.maximum(computing_seconds, 1e-6) / rows)
             wanted = shares(1 / row_seconds, self._task.global_batch_size, self._most)
             slowest, then = ((lanes * row_seconds).max() for lanes in (self._lanes, wanted))
             if then < (1 - GAIN) * slowest:
@@ -93,6 +97,16 @@ class Balance:
                 )
         step_seconds = seconds.max() / (self._steps - SETTLING_STEPS)
         self._begin(min(max(math.ceil(INTERVAL_SECONDS / step_seconds), LEAST_STEPS), MOST_STEPS))
+
+    def _smoothed(self, measured: np.ndarray) -> np.ndarray:
+        """Return each rank's seconds a row, measured in this interval and those before."""
+        before = measured if self._row_seconds is None else self._row_seconds
+        kept = min(self._intervals / (self._intervals + 1), SMOOTHING)
+        has_jumped = np.abs(np.log(measured / before)) > math.log(JUMP)
+        self._row_seconds = np.where(has_jumped & self._has_jumped, measured, kept * before + (1 - kept) * measured)
+        self._has_jumped = has_jumped
+        self._intervals += 1
+        return self._row_seconds
 
     def _begin(self, steps: int) -> None:
         """Begin an interval of so many steps."""

@@ -95,13 +95,14 @@ class RoundedSum:
     def rest(self) -> np.ndarray:
         """Collective. Return the sum of all that was not sent, which is then sent."""
         total = self._unsent()
-        self._begin(self._comm)
         self._comm.Allreduce(MPI.IN_PLACE, total, op=MPI.SUM)
+        self._begin(self._comm)  # after it, as it may fail
         return total
 
     def _unsent(self) -> np.ndarray:
-        self._left[self._comm.rank] += self._left_of_sum[0]
-        return self._left.reshape(-1)[: self._size].copy()
+        left = self._left.copy()
+        left[self._comm.rank] += self._left_of_sum[0]
+        return left.reshape(-1)[: self._size]
 
 
 class LargestSum:
@@ -142,9 +143,9 @@ class LargestSum:
     def rest(self) -> np.ndarray:
         """Collective. Return the sum of all that was not sent, which is then sent; momentum begins anew."""
         total = self._left.copy()
+        self._comm.Allreduce(MPI.IN_PLACE, total, op=MPI.SUM)
         self._left[:] = 0
         self._speed[:] = 0
-        self._comm.Allreduce(MPI.IN_PLACE, total, op=MPI.SUM)
         return total
 
 

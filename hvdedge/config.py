@@ -80,7 +80,8 @@ class Train(msgspec.Struct, forbid_unknown_fields=True):
     `patience`: epochs without a better validation loss before the end, 0: never. `plateau`: epochs without a better
     loss before the rate is halved, 0: never. `divergence`: whether a training that diverges goes back to the last good
     epoch. `precision`: what gradients are computed in. `rows`: shared reads them in the run's folder in each epoch, or
-    once if they fit into memory; dealt copies each rank's to its own disk before the first.
+    once if they fit into memory; dealt copies each rank's to its own disk before the first. `micro_batches`: whether
+    batches are taken in parts where memory is short.
     """
 
     epochs: Count = 10
@@ -94,6 +95,7 @@ class Train(msgspec.Struct, forbid_unknown_fields=True):
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     checkpoint_every: Count = 1
     rows: Literal["shared", "dealt"] = "shared"
+    micro_batches: bool = True
 
 
 class Evaluate(msgspec.Struct, forbid_unknown_fields=True):

@@ -21,7 +21,7 @@ thread reads the next.
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +69,8 @@ class Lanes:
         self._lines = math.ceil(self._rows / global_batch_size)
         self._mean = mean_weight(reader)
         self._whole: _Window | None = None
+        self._ahead: Future[_Window] = Future()
+        self._is_left = False
         self._width = width
         self.hold(held_bytes)
         self.take(lanes)
@@ -90,6 +92,8 @@ class Lanes:
                 if window.lanes != self._lanes:
                     window = self._moved(window)
                     order = self._order(epoch, window)
+                    if self._whole is None:  # the window ahead is moved where it is read, and not when its turn comes
+                        self._ahead = self._thread.submit(self._move, self._ahead)
                 rows = order[place][order[place] >= 0], np.nonzero(order[place] >= 0)[0]
                 together = min(self._global_batch_size, self._rows - step * self._global_batch_size)
                 yield batch_of(window.x[rows], window.y[rows], window.weights[rows], together)
@@ -103,15 +107,19 @@ class Lanes:
             self._whole = self._whole or self._read(0, np.arange(self._lines), self._lanes)
             yield self._whole
             return
-        self._whole = None
+        self._whole, self._is_left = None, False
         parts = self._parts(epoch)
-        with ThreadPoolExecutor(1) as thread:
-            ahead = thread.submit(self._read, 0, parts[0], self._lanes)
+        self._thread = ThreadPoolExecutor(1)
+        try:
+            self._ahead = self._thread.submit(self._read, 0, parts[0], self._lanes)
             for number in range(len(parts)):
-                window = ahead.result()
+                window = self._ahead.result()
                 if number + 1 < len(parts):
-                    ahead = thread.submit(self._read, number + 1, parts[number + 1], self._lanes)
+                    self._ahead = self._thread.submit(self._read, number + 1, parts[number + 1], self._lanes)
                 yield window
+        finally:
+            self._is_left = True  # nobody waits for what is being read
+            self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _parts(self, epoch: int) -> list[np.ndarray]:
         """Return the lines of each window, drawn for an epoch; the last line, which may be short, comes at the end."""
@@ -130,6 +138,8 @@ class Lanes:
         y = np.zeros((*shape, *empty_y.shape[1:]), empty_y.dtype)
         weights = np.zeros(shape, np.float32)
         for place, line in enumerate(lines):
+            if self._is_left:
+                break
             start = line * self._global_batch_size
             rows = range(self._rows)[start + lanes.start : start + lanes.stop]
             if len(rows):
@@ -137,6 +147,9 @@ class Lanes:
                 x[place, : len(rows)], y[place, : len(rows)] = self._reader.read("train", here)
                 weights[place, : len(rows)] = self._reader.weights(here) / self._mean
         return _Window(number, lines, lanes, x, y, weights)
+
+    def _move(self, read: Future[_Window]) -> _Window:
+        return self._moved(read.result())
 
     def _moved(self, window: _Window) -> _Window:
         """Return a window with the lanes that this rank holds now; only those that are new are read."""

@@ -34,8 +34,9 @@ from hvdedge.shards import Batch
 from hvdedge.training import TrainingTask
 
 INTERVAL_SECONDS = 2.0
-FIRST_BATCHES, LEAST_BATCHES = 1, 4  # of the first interval, and of the others
-PROBING = 0.02  # of the time: what measuring may take
+FIRST_BATCHES, LEAST_BATCHES = 2, 4  # of the first interval, and of the others
+PROBING = 0.02  # of the time: what measuring the bandwidth may take
+PROBES = 2  # of which the faster counts, as a rank may be held up
 FIRST_PROBE_BYTES = 1 << 14
 GAIN = 0.15  # that makes a change worth its disturbance
 DRAWBACKS = {"float32": 1.0, "bfloat16": 1.0, "int8": 1.0, "top_k": 2.0}
@@ -120,7 +121,9 @@ class AdaptiveSteps:
     def begin(self, comm: MeteredComm) -> None:
         """Begin anew with these ranks."""
         self._comm = comm
-        self._steps.begin(comm)
+        self._steps.end()
+        self._way, self._steps = PLAIN, self._made(PLAIN)  # as ranks may have been changing it
+        self._probe_bytes = min(FIRST_PROBE_BYTES, self._most_bytes)
         self._costs.sent_bytes, self._costs.ending_bytes = self._bytes()
         self._start(FIRST_BATCHES)
 
@@ -128,7 +131,7 @@ class AdaptiveSteps:
         """Collective. Take a batch in, and look at the links at the end of an interval; return as its steps do."""
         if self._count == 1:
             self._before = self._spent()  # the first one after a change builds TensorFlow's graph
-        if self._count > self._last:
+        if self._count > self._last and self._comm.size > 1:
             self._look()
         self._count += 1
         return self._steps.go(batch)
@@ -196,14 +199,14 @@ class AdaptiveSteps:
     def _measured(self) -> Link:
         """Collective. Measure the links, with as many bytes as the time for it allows."""
         nothing, some = np.zeros(1, np.float32), np.zeros(self._probe_bytes // 4, np.float32)
-        took = np.array([min(self._timed(nothing) for _ in range(3)), self._timed(some)])
+        took = np.array([min(self._timed(buffer) for _ in range(PROBES)) for buffer in (nothing, some)])
         self._comm.Allreduce(MPI.IN_PLACE, took, op=MPI.MAX)
         latency_seconds, probe_seconds = took
         link = Link(
             float(latency_seconds),
             ring_bytes(some.nbytes, self._comm.size) / max(float(probe_seconds - latency_seconds), 1e-6),
         )
-        affordable = PROBING * INTERVAL_SECONDS * link.bytes_per_second
+        affordable = PROBING / PROBES * INTERVAL_SECONDS * link.bytes_per_second
         self._probe_bytes = int(min(max(affordable, 4096), self._most_bytes)) // 4 * 4
         return link
 

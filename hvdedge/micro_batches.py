@@ -1,8 +1,9 @@
 """Batches in parts that fit into memory one at a time; their gradients add up to the batch's.
 
 What a step takes for a row, beyond what stays resident, is estimated from the layers' outputs before the first step,
-and read off the process's peak when a step raises it. Where the next step would leave less than MARGIN of what the
-rank has, the parts become half as large, before the system ends the rank; they grow again when twice as much is left.
+and read off the process's peak when a later step raises it. Where the next step would leave less than MARGIN of what
+the rank has, the parts become half as large, before the system ends the rank; they grow again when twice as much is
+left.
 
 Source: Huang et al. 2019, GPipe: efficient training of giant neural networks (micro-batches).
 """
@@ -18,6 +19,7 @@ from hvdedge.shards import Batch
 
 MARGIN = 1 / 16
 PASSES = 2.5  # how often a layer's output is held in a step: forward, backward, and a library's own copies
+FORWARD = 4  # so many more rows than are learnt from can be judged at once
 LOOK_SECONDS = 0.2  # between two looks, each of which reads some files of the kernel
 
 
@@ -25,43 +27,52 @@ class MicroBatches:
     """The parts of a rank's batches.
 
     Args:
-        local_ranks: with how many this rank shares its host's memory.
+        local_ranks: with how many this rank shares its host's memory, and its own control group, if any.
+        is_on: whether batches are cut at all.
 
     Attributes:
-        rows: of a part at most.
+        rows: of a part at most; while it is the batch size, batches of any size are whole.
     """
 
-    def __init__(self, model: keras.Model, batch_size: int, local_ranks: int):
-        self.rows = self._batch_size = batch_size
+    def __init__(self, model: keras.Model, batch_size: int, local_ranks: int, is_on: bool = True):
+        self.rows = self._batch_size = self._largest = batch_size
+        self._is_on, self._local_ranks = is_on, local_ranks
         self._events: list[dict] = []
-        self._local_ranks = local_ranks
         self._row_bytes = PASSES * 4 * sum(_numbers(layer) for layer in model.layers)
-        self._resident, self._peak = resident_bytes(), peak_rss_bytes()
-        self._looked = time.monotonic()
         self._is_short = False
-        self._shrink(available_bytes() // local_ranks)
+        self.settle()
+        if is_on:
+            self._shrink(available_bytes() // local_ranks)
+
+    def settle(self) -> None:
+        """Take what happened so far for no step: TensorFlow's graph was built, or rows were read or judged."""
+        self._peak, self._looked = peak_rss_bytes(), time.monotonic()
 
     def parts(self, batch: Batch) -> list[Batch]:
         """Return a batch in parts, whose rows keep the weights that they have in it."""
-        if len(batch.y) <= self.rows:
+        if self.rows == self._batch_size or len(batch.y) <= self.rows:
+            self._largest = max(self._largest, len(batch.y))
             return [batch]
         cuts = [slice(start, start + self.rows) for start in range(0, len(batch.y), self.rows)]
         return [Batch(batch.x[cut], batch.y[cut], batch.weights[cut], batch.together) for cut in cuts]
 
+    def at_once(self, rows: int) -> int:
+        """Return how many rows to judge at once, where so many are wished for."""
+        return rows if self.rows == self._batch_size else min(rows, FORWARD * self.rows)
+
     def look(self) -> None:
         """Look between two steps whether the next one fits."""
-        now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS:
+        if not self._is_on or time.monotonic() - self._looked < LOOK_SECONDS:
             return
-        self._looked = now
-        peak = peak_rss_bytes()
+        peak, resident = peak_rss_bytes(), resident_bytes()
         if peak > self._peak:
-            self._row_bytes = (peak - self._resident) / self.rows
-        self._resident, self._peak = resident_bytes(), peak
+            self._row_bytes = (peak - resident) / self._largest
+        self.settle()
         left_bytes = available_bytes() // self._local_ranks
         self._shrink(left_bytes)
-        if self.rows < self._batch_size and 4 * self.rows * self._row_bytes < self._room(left_bytes):
-            self.rows = min(2 * self.rows, self._batch_size)
+        if self.rows < self._batch_size and 4 * self.rows * self._row_bytes < _room(left_bytes):
+            self.rows = self._largest = min(2 * self.rows, self._batch_size)
+            self._tell(left_bytes, f"steps in parts of {self.rows} rows again")
 
     def take_events(self) -> list[dict]:
         """Return what was done since the last call, for the record."""
@@ -69,18 +80,23 @@ class MicroBatches:
         return events
 
     def _shrink(self, left_bytes: int) -> None:
-        before, room = self.rows, self._room(left_bytes)
-        while self.rows > 1 and self.rows * self._row_bytes > room:
-            self.rows = -(-self.rows // 2)
-        is_short = self.rows * self._row_bytes > room
-        if self.rows < before or (is_short and not self._is_short):
-            action = f"steps in parts of {self.rows} rows" if not is_short else "none: a part of one row does not fit"
-            self._events.append({"left_bytes": left_bytes, "row_bytes": round(self._row_bytes), "action": action})
+        before, room = self.rows, _room(left_bytes)
+        while self.rows > 1 and self._largest * self._row_bytes > room:
+            self.rows = self._largest = -(-self.rows // 2)
+        is_short = self._largest * self._row_bytes > room
+        if is_short and not self._is_short:
+            self._tell(left_bytes, "none: a part of one row does not fit")
+        elif self.rows < before and not is_short:
+            self._tell(left_bytes, f"steps in parts of {self.rows} rows")
         self._is_short = is_short
 
-    def _room(self, left_bytes: int) -> float:
-        """Return what a step may take."""
-        return left_bytes - MARGIN * (left_bytes + self._resident)
+    def _tell(self, left_bytes: int, action: str) -> None:
+        self._events.append({"left_bytes": left_bytes, "row_bytes": round(self._row_bytes), "action": action})
+
+
+def _room(left_bytes: int) -> float:
+    """Return what a step may take of what is left, and of what the process has already."""
+    return left_bytes - MARGIN * (left_bytes + resident_bytes())
 
 
 def _numbers(layer: keras.layers.Layer) -> int:

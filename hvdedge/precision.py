@@ -62,9 +62,9 @@ class Precision:
 
     def unscaled(self, grads: Sequence[Any]) -> list[Any]:
         """Return the gradients of the loss from those of the scaled one; all NaN where one overflowed."""
+        grads = [tf.convert_to_tensor(grad) for grad in grads]  # an embedding's is sparse, and would be sent otherwise
         if not self.is_scaled:
-            return [*grads]
-        grads = [tf.convert_to_tensor(grad) for grad in grads]  # an embedding's is sparse
+            return grads
         factor = tf.where(_are_finite(grads), 1 / self._scale, np.nan)
         return [grad * factor for grad in grads]
 

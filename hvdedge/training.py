@@ -141,7 +141,7 @@ class TrainingTask:
         self.lost = lost
         self._sums = np.zeros(5)  # losses, scores, rows; losses and rows of the first batch
         self._is_broken = False
-        self._course = Course()
+        self._course = self._course_before = Course()  # the second when the epoch under way began
         self._good: list[np.ndarray] = []
         self._good_kept: dict[str, np.ndarray] = {}
         self._batch: Batch | None = None
@@ -151,7 +151,7 @@ class TrainingTask:
         self._began = self._epoch_began = 0.0
         self._kind = tasks.find(reader.spec)
         local = comm.Split_type(MPI.COMM_TYPE_SHARED)
-        self._micro_batches = MicroBatches(model, settings["batch_size"], local.size)
+        self._micro_batches = MicroBatches(model, settings["batch_size"], local.size, settings["micro_batches"])
         self.speed = speed / local.size if speed else None
         local.Free()
         self.deal(comm.size, comm.rank)
@@ -196,6 +196,7 @@ class TrainingTask:
     def keep_to(self, rows: np.ndarray) -> None:
         """Let this rank train on the rows of these numbers alone, rising, in batches of its own."""
         self.steps_per_epoch = math.ceil(len(rows) / self._settings["batch_size"])
+        self._refuse_dealt()
         self._make_shard = lambda: OwnRows(self._reader, rows, self._settings["batch_size"], self.seed)
 
     def take_in_order(self, comm: MeteredComm, first: int, seen: int) -> None:
@@ -204,9 +205,17 @@ class TrainingTask:
         lines = math.ceil((self.rows - seen) / batch_size)
         self.epochs = first + min(self.epochs - first, lines)
         self.steps_per_epoch = math.ceil(lines / max(self.epochs - first, 1))
+        self._refuse_dealt()
         self.growth = OTHER_ROWS
         lanes, left = block(batch_size, comm.size, comm.rank), range(first, self.epochs)
         self._make_shard = lambda: Arriving(self._reader, batch_size, lanes, left, seen)
+
+    def _refuse_dealt(self) -> None:
+        if self._settings["rows"] == "dealt":
+            raise InputError(
+                'train.rows: received "dealt" for a strategy whose ranks have rows of their own or see each once, '
+                'allowed: "shared"; change it'
+            )
 
     def labels(self) -> np.ndarray:
         """Return y of all training rows."""
@@ -286,8 +295,10 @@ class TrainingTask:
     def begin_epoch(self, epoch: int, done: int = 0) -> None:
         """Start to count an epoch's steps, of which some are done; for a rank that asks for no batches."""
         self.epoch, self._step, self._batch = epoch, done, None
+        self._micro_batches.settle()
         self._began = time.perf_counter()
         if not done:
+            self._course_before = dataclasses.replace(self._course)
             self._epoch_began = self._began
             self._sums[:], self._is_broken = 0, False
         self._before = dataclasses.replace(self._traffic)
@@ -303,7 +314,10 @@ class TrainingTask:
         Args:
             steps: how many updates of the weights it was for.
         """
-        self._micro_batches.look()
+        if self._is_warm:
+            self._micro_batches.look()
+        else:
+            self._micro_batches.settle()
         self._step += 1
         self.history.steps += steps
         rows = 0
@@ -388,15 +402,17 @@ class TrainingTask:
         found = [event for rank in allgather_json(events, comm) for event in rank]
         for event in found:
             self.note(what="memory_short", **event)
-        if found and isinstance(self._shard, Lanes):
+        shard = self.__dict__.get("_shard")  # not made for this
+        if found and isinstance(shard, Lanes):
             self._held_bytes //= 2
-            self._shard.hold(self._held_bytes)
+            shard.hold(self._held_bytes)
 
     def validate(self, comm: MeteredComm) -> tuple[float, float]:
         """Collective. Return loss and score over the validation rows of all ranks; NaN where there are none."""
         sums = np.zeros(3)
-        for start in range(self._validation.start, self._validation.stop, VALIDATED_ROWS):
-            x, y = self._reader.read("validation", slice(start, min(start + VALIDATED_ROWS, self._validation.stop)))
+        at_once = self._micro_batches.at_once(VALIDATED_ROWS)
+        for start in range(self._validation.start, self._validation.stop, at_once):
+            x, y = self._reader.read("validation", slice(start, min(start + at_once, self._validation.stop)))
             losses, each = self._evaluate(x, y)
             sums += [np.sum(losses, dtype=float), np.sum(each, dtype=float), len(losses)]
         comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
@@ -420,8 +436,8 @@ class TrainingTask:
     def resume(self, comm: MeteredComm) -> int:
         """Collective. Take up the newest checkpoint of these settings and features; return how many epochs are done.
 
-        At the world size at which it was written the run goes on bit for bit as if it had not stopped. At another
-        one the dropped units, and with `batch_size` a rank's the batches, differ.
+        At the world size at which it was written the run goes on bit for bit as if it had not stopped, but for what
+        adapts by the clock. At another one the dropped units, and with `batch_size` a rank's the batches, differ.
         """
         done = self._take_up(comm)
         if self.precision.name == "auto":
@@ -461,14 +477,14 @@ class TrainingTask:
         mine = None
         if comm.rank == furthest:
             curves = {name: curve[: self.epoch] for name, curve in self.history.curves.items()}
-            mine = Checkpoint(
-                self._arrays(), {"curves": curves, "best_epoch": self.history.best_epoch, **self._facts()}
-            )
+            if self._step:
+                self._course = self._course_before  # as the end of an epoch is done again
+            facts = {"curves": curves, "best_epoch": self.history.best_epoch, **self._facts()}
+            mine = Checkpoint(self._arrays(), facts)
         taken = checkpoints.spread(mine, comm, furthest)
         assert taken is not None
         self._take(taken.arrays)
         self._follow(taken.facts)
-        self._keep_state()
         self.history = dataclasses.replace(
             self.history, curves=taken.facts["curves"], best_epoch=taken.facts["best_epoch"]
         )
@@ -476,16 +492,23 @@ class TrainingTask:
         self.deal(comm.size, comm.rank)
         self._shard = self._make_shard()
         self.epoch, learnt, _ = places[furthest]
+        if not learnt:  # else the last good state is that before the epoch, on all
+            self._keep_state()
         self._step = math.ceil(learnt / self.global_batch_size)
 
     def _facts(self) -> dict[str, Any]:
         """Return what `_follow` takes: how training went so far."""
-        return {"course": dataclasses.asdict(self._course), "precision": [self.precision.name, self.precision.state()]}
+        return {
+            "course": dataclasses.asdict(self._course),
+            "precision": [self.precision.name, self.precision.state()],
+            "held_bytes": self._held_bytes,
+        }
 
     def _follow(self, facts: dict[str, Any]) -> None:
         self._course = Course(**facts["course"])
         self.learning_rate = self._settings["learning_rate"] * self._course.rate_scale
         self.precision.restore(facts["precision"][1])
+        self._held_bytes = facts["held_bytes"]
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Return by name all arrays that are needed to go on, alike on every rank."""

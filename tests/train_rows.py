@@ -25,7 +25,14 @@ from hvdedge.parallel import MeteredComm, allgather_json
 
 SETTINGS = {
     **{"epochs": 3, "batch_size": 32, "learning_rate": 0.1, "optimizer": "sgd", "momentum": 0.9},
-    **{"patience": 0, "checkpoint_every": 1, "plateau": 0, "divergence": "restore", "precision": "float32"},
+    **{
+        "patience": 0,
+        "checkpoint_every": 1,
+        "micro_batches": True,
+        "plateau": 0,
+        "divergence": "restore",
+        "precision": "float32",
+    },
 }
 
 

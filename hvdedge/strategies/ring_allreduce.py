@@ -60,6 +60,11 @@ def train(
         scaling: how the learning rate grows with the number of ranks, and of batches that are accumulated.
         warmup_epochs: through how many epochs it grows from one rank's rate; 0 begins with the full rate.
     """
+    if exchange == "auto" and accumulate > 1:
+        raise InputError(
+            f'train.accumulate: received {accumulate} with exchange = "auto", allowed with it: 1, as auto takes '
+            "local steps where links are slow; change one of them"
+        )
     if overlap and (accumulate > 1 or exchange != "float32"):
         raise InputError(
             f"train.overlap: received true with accumulate = {accumulate} and exchange = {exchange!r}, allowed with 1 "
@@ -101,7 +106,7 @@ class Steps:
 
     batches = 1
 
-    def __init__(self, task: TrainingTask, comm: MeteredComm, overlap: bool):
+    def __init__(self, task: TrainingTask, comm: MeteredComm, overlap: bool = False):
         """Collective."""
         self._task, self._local = task, LocalSteps(task)
         self._step = _compiled(task, overlap)
