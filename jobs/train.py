@@ -10,6 +10,8 @@ from hvdedge.records import sha256
 from hvdedge.stage import Stage, start
 from hvdedge.tensors import open_features
 
+MADE = ("model.keras", "checkpoints", "tensorboard")
+
 
 def main(stage: Stage) -> None:
     """Train the model over all ranks."""
@@ -17,14 +19,20 @@ def main(stage: Stage) -> None:
 
     training.configure(stage.comm, stage.pipeline.seed)
     metrics, stage.history = _train(stage, "")
+    variants = [""]
     if stage.pipeline.sections["extract"].settings["uncleaned"]:
         stage.tell("once more on the rows as they were before clean, to compare: extract.uncleaned asks for it")
-        metrics["uncleaned"], history = _train(stage, "uncleaned/")
+        variants.append("uncleaned/")
+        metrics["uncleaned"], history = _train(stage, variants[-1])
         del history["epoch_seconds"]
         for name, curve in history.items():
             score = name.removeprefix("validation_")
             stage.history[f"{name.removesuffix(score)}uncleaned_{score}"] = curve
     stage.metrics.update(metrics)
+    with agree(stage.comm):
+        if stage.is_root:  # another one, perhaps, than when the first training ended
+            for place in (f"{variant}{name}" for variant in variants for name in MADE):
+                stage.keep(place)
 
 
 def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
@@ -65,8 +73,6 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
         if stage.is_root:
             with stage.output(f"{variant}model.keras") as path:
                 task.save(path)
-            stage.keep(f"{variant}checkpoints")
-            stage.keep(f"{variant}tensorboard")
     last = {name: curve[history.best_epoch] for name, curve in history.curves.items() if name != "epoch_seconds"}
     return {**last, **history.metrics(stage.comm), "parameters": task.model.count_params()}, history.curves
 

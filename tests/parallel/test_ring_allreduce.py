@@ -155,6 +155,7 @@ def test_batches_in_parts_add_up_and_the_record_says_that_memory_was_short(train
 def test_lanes_follow_speeds_that_are_known_or_measured_and_change_no_sum(trained):
     found = trained(2)
     alike(found["known speeds"], found["same"])
+    assert found["known speeds"]["events"][0]["lanes"] == [16, 48]
     alike(found["slow rank"], found["even"])
     moves = [event for event in found["slow rank"]["events"] if event["what"] == "rebalanced"]
     assert 1 <= len(moves) <= 10
