@@ -21,7 +21,8 @@ import time
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
 MNIST = pathlib.Path(os.environ.get("HVDEDGE_DATA", ROOT.parent / "shared" / "data")).resolve() / "mnist"
 ROUND, BATCH_SIZE = 20, 128
 WANTED = 1.5
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     arguments = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    sys.path.insert(0, str(ROOT))
+    sys.path[:0] = [str(ROOT), str(HERE / "programs")]
     import keras
     import tensorflow as tf
     from mpi4py import MPI
@@ -84,27 +85,13 @@ def main() -> None:
 
 def _training(name, reader, comm, epochs, folder):
     """Return the task and its step, compiled, of one training."""
-    import tensorflow as tf
+    import tasks
 
-    from hvdedge import local_steps, training
+    from hvdedge import local_steps
     from hvdedge.models import cnn
 
-    settings = {
-        **{"epochs": epochs, "batch_size": BATCH_SIZE, "learning_rate": 0.001, "optimizer": "adam", "momentum": 0.9},
-        **{"patience": 0, "checkpoint_every": 1, "plateau": 0, "divergence": "stop", "precision": name},
-    }
-    task = training.TrainingTask(
-        cnn.build(reader.spec, seed=7),
-        reader,
-        comm,
-        settings,
-        seed=7,
-        folder=folder,
-        key="bench",
-        writer=tf.summary.create_noop_writer(),
-        tell=lambda **told: None,
-        note=lambda **event: None,
-    )
+    model = cnn.build(reader.spec, seed=7)
+    task = tasks.make(model, reader, comm, folder, epochs=epochs, batch_size=BATCH_SIZE, precision=name)
     return task, local_steps.LocalSteps(task)
 
 

@@ -5,12 +5,11 @@ mpirun -np N python -m mpi4py digits_until.py STRATEGY '{"option": value}' --acc
 
 import argparse
 import json
-import pathlib
 import tempfile
 import time
 
 import numpy as np
-import tensorflow as tf
+import tasks
 from mpi4py import MPI
 from sklearn.datasets import load_digits
 
@@ -54,28 +53,17 @@ def main():
     arguments = parser.parse_args()
     comm = MeteredComm(MPI.COMM_WORLD)
     training.configure(comm, 7)
-    settings = {
-        **{"epochs": arguments.epochs, "batch_size": 32, "learning_rate": 0.001, "optimizer": "adam", "momentum": 0.9},
-        **{"patience": 0, "checkpoint_every": 10**6, "rows": "shared"},
-        **{"plateau": 0, "divergence": "stop", "precision": "float32"},
-    }
     reader = Digits()
     events = []
     with tempfile.TemporaryDirectory() as folder:
-        task = training.TrainingTask(
+        task = tasks.make(
             cnn.build(reader.spec, seed=7),
             reader,
             comm,
-            settings,
-            seed=7,
-            folder=pathlib.Path(folder),
-            key="bench",
-            memory_bytes=10**9,
-            scratch=pathlib.Path(folder),
-            writer=tf.summary.create_noop_writer,
-            tell=lambda **told: None,
+            folder,
+            epochs=arguments.epochs,
+            batch_size=32,
             note=lambda **event: events.append(event),
-            lost=lambda comm, seconds: None,
         )
         end_epoch, reached, began = task.end_epoch, [], time.perf_counter()
 

@@ -61,7 +61,7 @@ def _train(arguments):
     if arguments.groups:
         pathlib.Path(arguments.groups[comm.rank]).write_text(str(os.getpid()))
     import keras
-    import tensorflow as tf
+    import tasks
 
     from hvdedge import training
     from hvdedge.meter import peak_rss_bytes
@@ -74,26 +74,17 @@ def _train(arguments):
     reader = open_features(arguments.folder / "features.h5")
     own = arguments.folder / f"{arguments.rows}-{comm.rank}"
     own.mkdir(exist_ok=True)
-    settings = {
-        **{"epochs": 1, "batch_size": 512, "learning_rate": 0.001, "optimizer": "sgd", "momentum": 0.9},
-        **{"patience": 0, "checkpoint_every": 1, "rows": arguments.rows},
-        **{"plateau": 0, "divergence": "stop", "precision": "float32"},
-    }
     layers = [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(32, "relu"), keras.layers.Dense(CLASSES)]
-    task = training.TrainingTask(
+    task = tasks.make(
         keras.Sequential(layers),
         reader,
         comm,
-        settings,
-        seed=7,
-        folder=own,
-        key="bench",
+        own,
         memory_bytes=arguments.memory * 10**6,
-        scratch=own,
-        writer=tf.summary.create_noop_writer,
-        tell=lambda **told: None,
-        note=lambda **event: print(event) if comm.rank == 0 else None,
-        lost=lambda comm, seconds: None,
+        epochs=1,
+        batch_size=512,
+        optimizer="sgd",
+        rows=arguments.rows,
     )
     before, began = peak_rss_bytes(), time.perf_counter()
     history = ring_allreduce.train(task, comm, balance="never")

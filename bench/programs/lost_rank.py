@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 
-import tensorflow as tf
+import tasks
 from images import BATCH_SIZE
 from mpi4py import MPI
 from ring_allreduce import Noise
@@ -54,21 +54,15 @@ def main():
     comm = MeteredComm(MPI.COMM_WORLD)
     training.configure(comm, 7)
     reader = Noise()
-    task = Watched(
+    task = tasks.make(
         cnn.build(reader.spec, seed=7),
         reader,
         comm,
-        {
-            **{"epochs": 1, "batch_size": BATCH_SIZE, "learning_rate": 0.001, "optimizer": "adam", "momentum": 0.9},
-            **{"patience": 0, "checkpoint_every": 1},
-        },
-        seed=7,
-        folder=pathlib.Path(sys.argv[1]) / "checkpoints",
-        key="bench",
-        writer=tf.summary.create_noop_writer,
-        tell=lambda **told: None,
-        note=lambda **event: None,
+        sys.argv[1],
+        kind=Watched,
         lost=lambda left, seconds: task.take(left, seconds),
+        epochs=1,
+        batch_size=BATCH_SIZE,
     )
     ring_allreduce.train(task, comm)
 

@@ -9,7 +9,7 @@ import pathlib
 import tempfile
 
 import numpy as np
-import tensorflow as tf
+import tasks
 from images import BATCH_SIZE, CLASSES, EPOCHS, SHAPE, images
 from mpi4py import MPI
 
@@ -49,30 +49,19 @@ def main():
     if arguments.groups:
         pathlib.Path(arguments.groups[comm.rank]).write_text(str(os.getpid()))
     training.configure(comm, 7)
-    settings = {
-        **{"epochs": arguments.epochs, "batch_size": BATCH_SIZE, "learning_rate": 0.001, "optimizer": "adam"},
-        **{"momentum": 0.9, "patience": 0, "checkpoint_every": arguments.epochs, "rows": "shared"},
-        **{"plateau": 0, "divergence": "stop", "precision": "float32"},
-    }
     reader = Noise()
     speeds = []
     if arguments.no_exchange:
         ring_allreduce.hvd.grouped_allreduce = lambda grads, op: grads
     with tempfile.TemporaryDirectory() as folder:
-        task = training.TrainingTask(
+        task = tasks.make(
             cnn.build(reader.spec, seed=7),
             reader,
             comm,
-            settings,
-            seed=7,
-            folder=pathlib.Path(folder),
-            key="bench",
-            memory_bytes=10**10,
-            scratch=pathlib.Path(folder),
-            writer=tf.summary.create_noop_writer,
+            folder,
+            epochs=arguments.epochs,
+            batch_size=BATCH_SIZE,
             tell=lambda **told: speeds.append(told["examples_per_second"]),
-            note=lambda **event: print(event, flush=True) if comm.rank == 0 else None,
-            lost=lambda comm, seconds: None,
         )
         ring_allreduce.train(task, comm, balance=arguments.balance)
         comm.Barrier()
