@@ -35,7 +35,7 @@ class MicroBatches:
     """
 
     def __init__(self, model: keras.Model, batch_size: int, local_ranks: int, is_on: bool = True):
-        self.rows = self._batch_size = self._largest = batch_size
+        self.rows = self._batch_size = self._largest = self._whole = batch_size
         self._is_on, self._local_ranks = is_on, local_ranks
         self._events: list[dict] = []
         self._row_bytes = PASSES * 4 * sum(_numbers(layer) for layer in model.layers)
@@ -52,6 +52,7 @@ class MicroBatches:
         """Return a batch in parts, whose rows keep the weights that they have in it."""
         if self.rows == self._batch_size or len(batch.y) <= self.rows:
             self._largest = max(self._largest, len(batch.y))
+            self._whole = max(self._whole, self._largest)
             return [batch]
         cuts = [slice(start, start + self.rows) for start in range(0, len(batch.y), self.rows)]
         return [Batch(batch.x[cut], batch.y[cut], batch.weights[cut], batch.together) for cut in cuts]
@@ -70,8 +71,10 @@ class MicroBatches:
         self.settle()
         left_bytes = available_bytes() // self._local_ranks
         self._shrink(left_bytes)
-        if self.rows < self._batch_size and 4 * self.rows * self._row_bytes < _room(left_bytes):
-            self.rows = self._largest = min(2 * self.rows, self._batch_size)
+        more = min(2 * self.rows, self._batch_size)
+        largest = self._whole if more == self._batch_size else more
+        if self.rows < more and 2 * largest * self._row_bytes < _room(left_bytes):
+            self.rows, self._largest = more, largest
             self._tell(left_bytes, f"steps in parts of {self.rows} rows again")
 
     def take_events(self) -> list[dict]:
