@@ -82,7 +82,7 @@ class Balance:
             return
         every = allgather_rows((self._spent() - self._before)[None], self._comm)
         seconds, computing_seconds, rows = every.T
-        if rows.all():
+        if rows.all() and seconds.max() >= INTERVAL_SECONDS / 2:  # the first ones only tell how long steps take
             row_seconds = self._smoothed(np.maximum(computing_seconds, 1e-6) / rows)
             wanted = shares(1 / row_seconds, self._task.global_batch_size, self._most)
             slowest, then = ((lanes * row_seconds).max() for lanes in (self._lanes, wanted))

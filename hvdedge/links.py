@@ -1,6 +1,6 @@
 """Which exchange is the fastest on the links as they are now, by what they were measured to do.
 
-    seconds of a batch = drawback (computing + (coding + messages * latency + bytes / bandwidth) / local steps)
+    seconds of a batch = drawback (computing + (coding + messages * latency + bytes / bandwidth) / batches)
                          + bytes at the end of an epoch / bandwidth / batches of an epoch
 
 with what one rank sends in one exchange: for N gradients on n ranks
@@ -8,8 +8,9 @@ with what one rank sends in one exchange: for N gradients on n ranks
     float32            4 N * 2 (n - 1) / n bytes
     bfloat16, int8     a half, and a quarter and a little
     top_k              8 density N (n - 1), as places go with numbers and all go to all
-    local steps        as float32, but once in so many batches
+    local steps        as float32
 
+once in as many batches as are accumulated, or local steps are taken;
 and, when an epoch ends, what was not sent, 4 N * 2 (n - 1) / n, or after local steps as much for each number that the
 optimizer keeps of a weight.
 
@@ -40,26 +41,40 @@ PROBES = 2  # of which the faster counts, as a rank may be held up
 FIRST_PROBE_BYTES = 1 << 14
 GAIN = 0.15  # that makes a change worth its disturbance
 DRAWBACKS = {"float32": 1.0, "bfloat16": 1.0, "int8": 1.0, "top_k": 2.0}
-LOCAL_STEPS = {4: 1.02, 8: 1.05, 16: 1.2}  # and their drawback
+BATCHES = {1: 1.0, 4: 1.1}  # whose gradients are added up, and their drawback
+LOCAL_STEPS = {4: 1.02, 8: 1.05, 16: 1.3}
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way to exchange: gradients of each batch, or weights after some local steps."""
+    """A way to exchange: gradients of one or more batches, or weights after some local steps."""
 
     exchange: str = "float32"
+    batches: int = 1
     local_steps: int = 0
 
     @property
     def drawback(self) -> float:
-        return LOCAL_STEPS[self.local_steps] if self.local_steps else DRAWBACKS[self.exchange]
+        if self.local_steps:
+            return LOCAL_STEPS[self.local_steps]
+        return DRAWBACKS[self.exchange] * BATCHES[self.batches]
+
+    @property
+    def every(self) -> int:
+        """In how many batches there is one exchange."""
+        return self.local_steps or self.batches
 
     def __str__(self) -> str:
-        return f"weights after {self.local_steps} local steps" if self.local_steps else f"gradients as {self.exchange}"
+        if self.local_steps:
+            return f"weights after {self.local_steps} local steps"
+        return f"gradients as {self.exchange}" + f" of {self.batches} batches" * (self.batches > 1)
 
 
 PLAIN = Way()
-WAYS = [*map(Way, DRAWBACKS), *(Way(local_steps=steps) for steps in LOCAL_STEPS)]
+WAYS = [
+    *(Way(exchange, batches) for batches in BATCHES for exchange in DRAWBACKS),
+    *(Way(local_steps=steps) for steps in LOCAL_STEPS),
+]
 
 
 @dataclass
@@ -85,8 +100,9 @@ class Costs:
 
     def predict(self, way: Way, link: Link) -> float:
         """Return the seconds of a batch."""
-        batch_seconds = self.computing_seconds + self.exchanging(way, link) / max(way.local_steps, 1)
-        ending_bytes = 0.0 if way == PLAIN else self.ending_bytes[way.local_steps > 0]
+        batch_seconds = self.computing_seconds + self.exchanging(way, link) / way.every
+        is_whole = way.exchange == "float32" and not way.local_steps
+        ending_bytes = 0.0 if is_whole else self.ending_bytes[way.local_steps > 0]
         return way.drawback * batch_seconds + ending_bytes / link.bytes_per_second
 
     def exchanging(self, way: Way, link: Link) -> float:
@@ -105,8 +121,6 @@ class Costs:
 class AdaptiveSteps:
     """Steps that exchange as is fastest: as gradients are, until exchange is seen to take more than `slow_share`."""
 
-    batches = 1
-
     def __init__(self, task: TrainingTask, comm: MeteredComm, density: float, slow_share: float):
         """Collective."""
         self._task, self._comm, self._density, self._slow_share = task, comm, density, slow_share
@@ -117,6 +131,11 @@ class AdaptiveSteps:
         self._most_bytes = 4 * self._numbers
         self._probe_bytes = min(FIRST_PROBE_BYTES, self._most_bytes)
         self._start(FIRST_BATCHES)
+
+    @property
+    def batches(self) -> int:
+        """Of how many batches gradients are added up."""
+        return self._way.batches
 
     def begin(self, comm: MeteredComm) -> None:
         """Begin anew with these ranks."""
@@ -163,14 +182,14 @@ class AdaptiveSteps:
     def _made(self, way: Way) -> AccumulatedSteps | AveragedSteps:
         if way.local_steps:
             return AveragedSteps(self._task, self._comm, way.local_steps, steps=self._local)
-        return AccumulatedSteps(self._task, self._comm, 1, way.exchange, self._density, 0.0, self._local)
+        return AccumulatedSteps(self._task, self._comm, way.batches, way.exchange, self._density, 0.0, self._local)
 
     def _look(self) -> None:
         """Collective. Measure the links and change the way of exchange where another one is faster."""
         most = (self._spent() - self._before) / self._last
         self._comm.Allreduce(MPI.IN_PLACE, most, op=MPI.MAX)
         batch_seconds, busy_seconds = most
-        coding_seconds = self._costs.coding_seconds[self._way.exchange]
+        coding_seconds = self._costs.coding_seconds[self._way.exchange] / self._way.every
         self._costs.computing_seconds = max(float(busy_seconds) - coding_seconds, 0.0)
         link = self._measured()
         is_plain = self._way == PLAIN

@@ -41,6 +41,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--no-exchange", action="store_true")
     parser.add_argument("--balance", default="never")
+    parser.add_argument("--exchange", default="float32")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--warm", type=int, default=1)
     parser.add_argument("--groups", nargs="*", default=())
@@ -63,7 +64,7 @@ def main():
             batch_size=BATCH_SIZE,
             tell=lambda **told: speeds.append(told["examples_per_second"]),
         )
-        ring_allreduce.train(task, comm, balance=arguments.balance)
+        ring_allreduce.train(task, comm, balance=arguments.balance, exchange=arguments.exchange, slow_share=1.0)
         comm.Barrier()
     if comm.rank == 0:
         print("examples_per_second", sum(speeds[arguments.warm :]) / len(speeds[arguments.warm :]), flush=True)
