@@ -13,6 +13,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -30,11 +31,18 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 3, 4, 5, 6])
     parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
+    with tempfile.NamedTemporaryFile("w", prefix="hosts-") as hosts:
+        hosts.write(f"localhost slots={max(arguments.ranks)}\n")
+        hosts.flush()
+        _compare(hosts.name, arguments)
+
+
+def _compare(hosts: str, arguments: argparse.Namespace) -> None:
     for ranks in arguments.ranks:
         for name, (strategy, options) in STRATEGIES.items():
             if strategy == "parameter_server" and ranks < 2:
                 continue  # a server and a worker at least
-            told = _run(strategy, options, ranks, arguments.epochs)
+            told = _run(hosts, strategy, options, ranks, arguments.epochs)
             figure = {
                 "figure": f"{name} on {ranks} ranks",
                 "idle_share": round(told["idle_share"], 3),
@@ -44,13 +52,13 @@ def main() -> None:
             print(json.dumps(figure), flush=True)
 
 
-def _run(strategy: str, options: dict, ranks: int, epochs: int) -> dict:
+def _run(hosts: str, strategy: str, options: dict, ranks: int, epochs: int) -> dict:
     """Return what a training told."""
     from hvdedge import clusters, launch
 
     program = str(HERE / "programs" / "digits_until.py")
     words = [strategy, json.dumps(options), "--epochs", str(epochs)]
-    command = launch.mpirun(program, words, ranks=ranks, cluster=clusters.read_cluster("local"))
+    command = launch.mpirun(program, words, ranks=ranks, cluster=clusters.read_cluster(hosts))
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

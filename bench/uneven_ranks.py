@@ -52,7 +52,7 @@ def _run(folders: list[str], balance: str) -> float:
     from hvdedge import clusters, launch
 
     program = str(HERE / "programs" / "ring_allreduce.py")
-    words = ["--balance", balance, "--epochs", "6", "--warm", "4", "--groups", *folders]
+    words = ["--balance", balance, "--epochs", "5", "--warm", "3", "--groups", *folders]
     command = launch.mpirun(program, words, ranks=len(folders), cluster=clusters.read_cluster("local"))
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)

@@ -8,7 +8,8 @@ When ranks are lost the others go on, as each has all that a step needs. What is
 its exchange had in it; batches are n * b rows for the n that are left. See `hvdedge.recovery`, `TrainingTask.go_on`.
 
 With slow links ranks exchange less: the gradients of `accumulate` batches at once, or in fewer bytes, see
-`hvdedge.compressed_sums`; then by messages of ours, as Horovod sums whole numbers only.
+`hvdedge.compressed_sums`. Then, and where shares of the batch follow speeds, by messages of ours: Horovod sums whole
+numbers only, and its thread, which looks for new ones all the time, takes the time of a slow node from its gradient.
 
 Source: Patarasuk and Yuan 2009, Bandwidth optimal all-reduce algorithms; Sergeev and Del Balso 2018, Horovod.
 """
@@ -72,7 +73,8 @@ def train(
         )
     task.resume(comm)
     with Survivors(comm) as survivors:
-        if accumulate == 1 and exchange == "float32":
+        follows = is_wanted(balance, comm)
+        if accumulate == 1 and exchange == "float32" and (overlap or not follows):
             steps: Steps | AccumulatedSteps | AdaptiveSteps = Steps(task, comm, overlap)
         elif exchange == "auto":
             steps = AdaptiveSteps(task, comm, density, slow_share)
@@ -85,7 +87,7 @@ def train(
                 task.go_on(comm)
                 steps.begin(comm)
                 task.lost(comm, time.perf_counter() - survivors.noticed)
-            balancing = Balance(task, comm) if is_wanted(balance, comm) else None
+            balancing = Balance(task, comm) if follows and comm.size > 1 else None
             for epoch in range(task.epoch, task.epochs):
                 for batch in task.batches(epoch):
                     learning_rate.grow(task, comm.size * steps.batches, scaling, warmup_epochs)
