@@ -36,7 +36,8 @@ def test_what_is_not_given_has_its_default(pipeline):
     assert found.sections["train"].settings["epochs"] == 10
     assert found.sections["train"].choices["strategy"].name == "ring_allreduce"
     assert found.sections["train"].choices["strategy"].options == {
-        **{"accumulate": 1, "exchange": "float32", "density": 0.01},
+        **{"accumulate": 1, "overlap": False, "exchange": "float32", "density": 0.01, "slow_share": 0.2},
+        **{"balance": "auto"},
         **{"scaling": "linear", "warmup_epochs": 5.0},
     }
     assert [one.name for one in found.sections["profile"].methods] == ["statistics"]
