@@ -1,6 +1,6 @@
 """What a stage's change log and quarantine hold, in short: how many entries of each rule, and examples of each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -41,29 +41,42 @@ def summarise(batches: Iterable[pa.RecordBatch], comm: MPI.Intracomm) -> dict[st
     return dict(sorted(result.items(), key=lambda item: (-item[1]["count"], item[0])))
 
 
-def totals(
-    rows: int, changes: Iterable[pa.RecordBatch], quarantine: Iterable[pa.RecordBatch], comm: MPI.Intracomm
-) -> dict[str, int]:
-    """Collective. Return how many rows all ranks have, and what was done: cells changed, of these emptied, rows gone.
+class Totals:
+    """What was done to a table in all: rows, cells changed, of these emptied, rows gone.
+
+    It counts batches that pass on their way to `summarise`, so that what may be large is read once.
 
     Args:
-        rows: this rank's.
+        rows: of this rank's part of the table.
     """
-    found = dict.fromkeys(("rows", "cells_changed", "cells_emptied", "rows_taken_out", "rows_set_aside"), 0)
-    found["rows"] = rows
-    for batch in changes:
-        is_row = batch.column("column").is_null()
-        is_emptied = pc.and_(batch.column("before").is_valid(), batch.column("after").is_null())
-        is_cell = pc.fill_null(pc.not_equal(batch.column("column"), ""), False)  # else a row whose cells moved
-        found["rows_taken_out"] += is_row.true_count
-        found["cells_changed"] += is_cell.true_count
-        found["cells_emptied"] += pc.and_(is_cell, is_emptied).true_count
-    for batch in quarantine:
-        is_row = pc.and_(batch.column("column").is_null(), pc.not_equal(batch.column("rule"), "preamble"))
-        found["rows_set_aside"] += is_row.true_count
-    sums = np.array([*found.values()], np.int64)
-    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
-    return dict(zip(found, sums.tolist(), strict=True))
+
+    def __init__(self, rows: int):
+        self._found = dict.fromkeys(("rows", "cells_changed", "cells_emptied", "rows_taken_out", "rows_set_aside"), 0)
+        self._found["rows"] = rows
+
+    def changed(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield the batches of a change log, and count them."""
+        for batch in batches:
+            is_row = batch.column("column").is_null()
+            is_emptied = pc.and_(batch.column("before").is_valid(), batch.column("after").is_null())
+            is_cell = pc.fill_null(pc.not_equal(batch.column("column"), ""), False)  # else a row whose cells moved
+            self._found["rows_taken_out"] += is_row.true_count
+            self._found["cells_changed"] += is_cell.true_count
+            self._found["cells_emptied"] += pc.and_(is_cell, is_emptied).true_count
+            yield batch
+
+    def set_aside(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield the batches of a quarantine, and count them."""
+        for batch in batches:
+            is_row = pc.and_(batch.column("column").is_null(), pc.not_equal(batch.column("rule"), "preamble"))
+            self._found["rows_set_aside"] += is_row.true_count
+            yield batch
+
+    def over(self, comm: MPI.Intracomm) -> dict[str, int]:
+        """Collective. Return the counts of all ranks."""
+        sums = np.array([*self._found.values()], np.int64)
+        comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+        return dict(zip(self._found, sums.tolist(), strict=True))
 
 
 def _shows(entries: pa.RecordBatch) -> pa.Array:

@@ -34,7 +34,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hvdedge import records
-from hvdedge.change_log import summarise, totals
+from hvdedge.change_log import Totals, summarise
 from hvdedge.clusters import Cluster, read_cluster
 from hvdedge.config import IN_RUN, Chosen, Pipeline, in_run, read_pipeline
 from hvdedge.errors import FULL, InputError, RankError, is_users, one_line
@@ -209,9 +209,10 @@ class Stage:
         self._write_part(f"changes/{self.name}", changes)
         quarantine = Table.from_batches(QUARANTINE, self.workspace.quarantine, self.workspace)
         self._write_part(f"quarantine/{self.name}", quarantine)
-        self.metrics["changes"] = summarise(changes.batches(), self.comm)
-        self.metrics["set_aside"] = summarise(quarantine.batches(), self.comm)
-        self.metrics["totals"] = totals(table.num_rows, changes.batches(), quarantine.batches(), self.comm)
+        totals = Totals(table.num_rows)
+        self.metrics["changes"] = summarise(totals.changed(changes.batches()), self.comm)
+        self.metrics["set_aside"] = summarise(totals.set_aside(quarantine.batches()), self.comm)
+        self.metrics["totals"] = totals.over(self.comm)
 
     def _write_part(self, name: str, table: Table) -> None:
         with agree(self.comm), self.output(str(part_path(pathlib.Path(name), self.comm.rank))) as path:

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from hvdedge.change_log import EXAMPLES, MOST_CHARS, summarise, totals
+from hvdedge.change_log import EXAMPLES, MOST_CHARS, Totals, summarise
 from hvdedge.workspace import CHANGES, QUARANTINE
 
 
@@ -41,5 +41,7 @@ def test_totals_part_cells_from_rows_and_rows_set_aside_from_what_stands_before_
     columns = {"_file": ["a"] * 4, "_line": [1, 2, 3, 4], "text": ["z"] * 4}
     columns |= {"rule": [rule for rule, _ in aside], "column": [column for _, column in aside]}
     quarantine = pa.record_batch([pa.array(columns[field.name], field.type) for field in QUARANTINE], QUARANTINE)
-    made = totals(7, [changes(*entries[:3]), changes(*entries[3:])], [quarantine], comm)
+    totals, log = Totals(7), [changes(*entries[:3]), changes(*entries[3:])]
+    assert [*totals.changed(log), *totals.set_aside([quarantine])] == [*log, quarantine]
+    made = totals.over(comm)
     assert made == {"rows": 7, "cells_changed": 3, "cells_emptied": 1, "rows_taken_out": 2, "rows_set_aside": 2}
