@@ -17,7 +17,7 @@ import math
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge.parallel import MeteredComm, allgather_rows
+from hvdedge.parallel import MeteredComm, allgather_rows, local_size
 from hvdedge.training import TrainingTask
 
 INTERVAL_SECONDS = 1.0
@@ -31,9 +31,7 @@ SETTLING_STEPS = 2  # after lanes have moved, in which TensorFlow builds its gra
 
 def is_wanted(balance: str, comm: MeteredComm) -> bool:
     """Collective. Tell whether lanes shall move: with auto where the ranks are on several hosts."""
-    local = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    several = np.array(local.size < comm.size, np.int32)
-    local.Free()
+    several = np.array(local_size(comm) < comm.size, np.int32)
     comm.Allreduce(MPI.IN_PLACE, several, op=MPI.MAX)
     return comm.size > 1 and (balance == "always" or (balance == "auto" and bool(several)))
 
@@ -120,5 +118,4 @@ class Balance:
     def _spent(self) -> np.ndarray:
         """Return the seconds that this rank took for steps, those of them in which it computed, and its rows."""
         history = self._task.history
-        computing_seconds = history.warm_seconds - history.warm_idle_seconds
-        return np.array([history.warm_seconds, computing_seconds, history.warm_examples])
+        return np.array([history.warm_seconds, history.computing_seconds, history.warm_examples])

@@ -123,14 +123,11 @@ class AdaptiveSteps:
 
     def __init__(self, task: TrainingTask, comm: MeteredComm, density: float, slow_share: float):
         """Collective."""
-        self._task, self._comm, self._density, self._slow_share = task, comm, density, slow_share
+        self._task, self._density, self._slow_share = task, density, slow_share
         self._local = LocalSteps(task)
-        self._way, self._steps = PLAIN, self._made(PLAIN)
         self._numbers = size(task.variables())
-        self._costs = Costs(0.0, _coding_seconds(density, self._numbers, comm), *self._bytes())
-        self._most_bytes = 4 * self._numbers
-        self._probe_bytes = min(FIRST_PROBE_BYTES, self._most_bytes)
-        self._start(FIRST_BATCHES)
+        self._coding_seconds = _coding_seconds(density, self._numbers, comm)
+        self.begin(comm)
 
     @property
     def batches(self) -> int:
@@ -138,12 +135,11 @@ class AdaptiveSteps:
         return self._way.batches
 
     def begin(self, comm: MeteredComm) -> None:
-        """Begin anew with these ranks."""
+        """Begin with these ranks, also anew: then all in the plain way, which some may have been changing."""
         self._comm = comm
-        self._steps.end()
-        self._way, self._steps = PLAIN, self._made(PLAIN)  # as ranks may have been changing it
-        self._probe_bytes = min(FIRST_PROBE_BYTES, self._most_bytes)
-        self._costs.sent_bytes, self._costs.ending_bytes = self._bytes()
+        self._way, self._steps = PLAIN, self._made(PLAIN)
+        self._costs = Costs(0.0, self._coding_seconds, *self._bytes())
+        self._probe_bytes = min(FIRST_PROBE_BYTES, 4 * self._numbers)
         self._start(FIRST_BATCHES)
 
     def go(self, batch: Batch) -> tuple[float, float]:
@@ -226,7 +222,7 @@ class AdaptiveSteps:
             ring_bytes(some.nbytes, self._comm.size) / max(float(probe_seconds - latency_seconds), 1e-6),
         )
         affordable = PROBING / PROBES * INTERVAL_SECONDS * link.bytes_per_second
-        self._probe_bytes = int(min(max(affordable, 4096), self._most_bytes)) // 4 * 4
+        self._probe_bytes = int(min(max(affordable, 4096), 4 * self._numbers)) // 4 * 4
         return link
 
     def _timed(self, buffer: np.ndarray) -> float:
@@ -239,7 +235,7 @@ class AdaptiveSteps:
     def _spent(self) -> np.ndarray:
         """Return the seconds that this rank took for batches, and those of them in which it computed."""
         history = self._task.history
-        return np.array([history.warm_seconds, history.warm_seconds - history.warm_idle_seconds])
+        return np.array([history.warm_seconds, history.computing_seconds])
 
 
 def _coding_seconds(density: float, numbers: int, comm: MeteredComm) -> dict[str, float]:

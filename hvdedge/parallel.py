@@ -137,6 +137,14 @@ def ring_bytes(size_bytes: int, size: int) -> int:
     return 2 * (size - 1) * size_bytes // size
 
 
+def local_size(comm: MPI.Intracomm) -> int:
+    """Collective. Return how many of the ranks are on this rank's host."""
+    local = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    size = local.size
+    local.Free()
+    return size
+
+
 def block(count: int, size: int, rank: int) -> slice:
     """Return the rows of `rank` when `count` rows are dealt to `size` ranks; sizes differ by at most one."""
     return slice(count * rank // size, count * (rank + 1) // size)

@@ -26,7 +26,7 @@ from hvdedge.divergence import GROWTH, OTHER_ROWS, Course
 from hvdedge.errors import InputError
 from hvdedge.lanes import Lanes, fitting
 from hvdedge.micro_batches import MicroBatches
-from hvdedge.parallel import MeteredComm, allgather_json, allgather_rows, block, counts
+from hvdedge.parallel import MeteredComm, allgather_json, allgather_rows, block, counts, local_size
 from hvdedge.precision import Precision, faster
 from hvdedge.shards import Arriving, Batch, OwnRows, Rows, Shard
 from hvdedge.tensors import FeatureReader
@@ -56,6 +56,11 @@ class History:
     warm_idle_seconds: float = 0.0
     best_epoch: int = -1
     told: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def computing_seconds(self) -> float:
+        """The warm seconds in which this rank did not wait."""
+        return self.warm_seconds - self.warm_idle_seconds
 
     def metrics(self, comm: MeteredComm) -> dict[str, Any]:
         """Collective. Return what a train record says of the cost: null where there was no warm step."""
@@ -150,10 +155,9 @@ class TrainingTask:
         self.epoch = self._step = 0
         self._began = self._epoch_began = 0.0
         self._kind = tasks.find(reader.spec)
-        local = comm.Split_type(MPI.COMM_TYPE_SHARED)
-        self._micro_batches = MicroBatches(model, settings["batch_size"], local.size, settings["micro_batches"])
-        self.speed = speed / local.size if speed else None
-        local.Free()
+        local_ranks = local_size(comm)
+        self._micro_batches = MicroBatches(model, settings["batch_size"], local_ranks, settings["micro_batches"])
+        self.speed = speed / local_ranks if speed else None
         self.deal(comm.size, comm.rank)
         for number, state in enumerate(self._seed_states()):  # each rank, and each layer, leaves out other units
             state.assign(np.random.default_rng([seed, comm.rank, number]).integers(0, 2**31, state.shape))
@@ -639,9 +643,7 @@ def configure(comm: MeteredComm, seed: int) -> None:
 
     By default every rank takes all cores, and ranks that share a host then wait for each other.
     """
-    local = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    threads = max(1, len(os.sched_getaffinity(0)) // local.size)
-    local.Free()
+    threads = max(1, len(os.sched_getaffinity(0)) // local_size(comm))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.utils.set_random_seed(seed)
