@@ -9,15 +9,13 @@ Where there are fewer cores than ranks, waiting for a core is in the figures.
 
 import argparse
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(HERE / "programs")]
 STRATEGIES = {
     "ring_allreduce": ("ring_allreduce", {}),
     "parameter_server sync": ("parameter_server", {}),
@@ -38,11 +36,16 @@ def main() -> None:
 
 
 def _compare(hosts: str, arguments: argparse.Namespace) -> None:
+    from digits_runs import run
+
+    from hvdedge import clusters
+
     for ranks in arguments.ranks:
         for name, (strategy, options) in STRATEGIES.items():
             if strategy == "parameter_server" and ranks < 2:
                 continue  # a server and a worker at least
-            told = _run(hosts, strategy, options, ranks, arguments.epochs)
+            words = "--epochs", str(arguments.epochs)
+            told = run(strategy, options, *words, ranks=ranks, cluster=clusters.read_cluster(hosts))
             figure = {
                 "figure": f"{name} on {ranks} ranks",
                 "idle_share": round(told["idle_share"], 3),
@@ -50,21 +53,6 @@ def _compare(hosts: str, arguments: argparse.Namespace) -> None:
                 "examples_per_second": round(told["examples_per_second"]),
             }
             print(json.dumps(figure), flush=True)
-
-
-def _run(hosts: str, strategy: str, options: dict, ranks: int, epochs: int) -> dict:
-    """Return what a training told."""
-    from hvdedge import clusters, launch
-
-    program = str(HERE / "programs" / "digits_until.py")
-    words = [strategy, json.dumps(options), "--epochs", str(epochs)]
-    command = launch.mpirun(program, words, ranks=ranks, cluster=clusters.read_cluster(hosts))
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        sys.exit(f"{strategy} on {ranks}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return json.loads(lines[-1])
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ import argparse
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(HERE / "programs")]
 WAYS = {
     "float32": ("ring_allreduce", {}),
     "bfloat16": ("ring_allreduce", {"exchange": "bfloat16"}),
@@ -42,15 +41,20 @@ def main() -> None:
     parser.add_argument("--accuracy", type=float, default=0.95)
     parser.add_argument("--only", nargs="*", choices=WAYS, default=list(WAYS))
     arguments = parser.parse_args()
+    from digits_runs import run
     from emulated_hosts import emulated_hosts
 
+    from hvdedge import clusters
+
     with tempfile.TemporaryDirectory() as folder, emulated_hosts(3, pathlib.Path(folder)) as hosts:
+        cluster = clusters.read_cluster(str(hosts.hostfile))
         for rate in arguments.rates:
             hosts.shape(rate)
             found: dict[str, list[dict]] = {name: [] for name in arguments.only}
             for _ in range(arguments.rounds):
                 for name, told in found.items():
-                    told.append(_run(hosts, *WAYS[name], arguments.accuracy))
+                    words = "--accuracy", str(arguments.accuracy)
+                    told.append(run(*WAYS[name], *words, ranks=3, cluster=cluster, hosts=hosts))
             _tell(rate, found)
 
 
@@ -75,22 +79,6 @@ def _tell(rate: float, found: dict[str, list[dict]]) -> None:
         ratio = medians["auto"] / others[best]
         figure = {"figure": f"{rate:g} Mbit/s: auto / {best}", "ratio": round(ratio, 3), "at_most": AT_MOST}
         print(json.dumps(figure), flush=True)
-
-
-def _run(hosts, strategy: str, options: dict, accuracy: float) -> dict:
-    """Return what one training told."""
-    from hvdedge import clusters, launch
-
-    program = str(HERE / "programs" / "digits_until.py")
-    words = [strategy, json.dumps(options), "--accuracy", str(accuracy)]
-    command = launch.mpirun(program, words, ranks=3, cluster=clusters.read_cluster(str(hosts.hostfile)))
-    place = command.index("--wdir")
-    command[place:place] = ["-x", f"PYTHONPATH={ROOT}"]
-    done = subprocess.run(hosts.command(command), capture_output=True, text=True, env=hosts.environment(), timeout=900)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        sys.exit(f"{strategy} {options}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return json.loads(lines[-1])
 
 
 if __name__ == "__main__":
