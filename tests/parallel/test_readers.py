@@ -1,20 +1,24 @@
-"""JSON lines and Parquet are the same table on 1 to 4 ranks."""
+"""JSON lines, Parquet and IDX files are the same table on 1 to 4 ranks."""
 
+import gzip
 import json
+import struct
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 PROGRAM = """
 import hashlib, json, pathlib, sys, tempfile
 from mpi4py import MPI
-from hvdedge.datasets import json_lines, parquet
+from hvdedge.datasets import idx, json_lines, parquet
 from hvdedge.parallel import MeteredComm
 from hvdedge.tables import gather_table
 from hvdedge.workspace import Source, Workspace
 comm = MeteredComm(MPI.COMM_WORLD)
 folder = pathlib.Path(sys.argv[1])
-for reader, name in ((json_lines, "a.jsonl"), (json_lines, "b.json"), (parquet, "a.parquet")):
+tables = (json_lines, "a.jsonl"), (json_lines, "b.json"), (parquet, "a.parquet"), (idx, "images"), (idx, "images.gz")
+for reader, name in tables:
     work = Workspace(folder, pathlib.Path(tempfile.mkdtemp(dir=folder)), 64_000_000)
     table = reader.read(Source((folder / name,), work), comm)
     everything = gather_table(table.to_arrow(), comm).combine_chunks()
@@ -34,7 +38,11 @@ def test_all_are_the_same_on_any_number_of_ranks(mpirun, tmp_path):
         tmp_path / "a.parquet",
         row_group_size=7000,
     )
+    images = np.random.default_rng(0).integers(0, 256, (10_007, 3, 2), np.uint8)
+    content = struct.pack(">HBB3I", 0, 8, 3, *images.shape) + images.tobytes()
+    (tmp_path / "images").write_bytes(content)
+    (tmp_path / "images.gz").write_bytes(gzip.compress(content))
     one = mpirun(1, PROGRAM, tmp_path)
-    assert [json.loads(line)[1] for line in one.splitlines()] == [40_000, 30_000, 50_000]
+    assert [json.loads(line)[1] for line in one.splitlines()] == [40_000, 30_000, 50_000, 10_007, 10_007]
     for ranks in (2, 3, 4):
         assert mpirun(ranks, PROGRAM, tmp_path) == one
