@@ -26,15 +26,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hvdedge.shards import Batch, Rows, batch_of, mean_weight
-
-PIECES = 8  # of a window: more mix better, fewer are read faster
+from hvdedge.errors import InputError
+from hvdedge.shards import PIECES, Batch, Rows, batch_of, mean_weight, row_bytes
 
 
 def fitting(reader: Rows, lines: int, width: int, held_bytes: int) -> tuple[int, int]:
     """Return how many of the lines are in a window where a rank holds `width` lanes, and how many lanes then fit."""
-    x, y = reader.read("train", slice(0, 1))
-    lane_bytes = max(x.nbytes + y.nbytes + 4, 1)  # of a line
+    lane_bytes = row_bytes(reader)  # of a line
     held_lines = held_bytes // (lane_bytes * width)
     window_lines = lines if held_lines >= lines else max(held_lines // 2, 1)  # and one ahead
     return window_lines, max(held_bytes // (lane_bytes * min(2 * window_lines, max(lines, 1))), width)
@@ -59,6 +57,8 @@ class Lanes:
         lanes: those that this rank holds at first.
         held_bytes: what its rows may take in memory; with as many lanes as each of the ranks holds at first, `width`,
             it decides how many lines are in a window, alike on all ranks.
+    Raises:
+        InputError: where not even a line and the one ahead fit.
     """
 
     def __init__(self, reader: Rows, global_batch_size: int, lanes: slice, width: int, seed: int, held_bytes: int):
@@ -72,6 +72,7 @@ class Lanes:
         self._ahead: Future[_Window] = Future()
         self._is_left = False
         self._width = width
+        _check(row_bytes(reader), width, self._lines, held_bytes)
         self.hold(held_bytes)
         self.take(lanes)
 
@@ -173,3 +174,15 @@ class Lanes:
             drawn = np.random.default_rng([self._seed, epoch, lane, window.number])
             order[:length, column] = drawn.permutation(length)
         return order
+
+
+def _check(row_bytes: int, width: int, lines: int, held_bytes: int) -> None:
+    at_once = min(lines, 2)  # a line, and the one ahead
+    if at_once * width * row_bytes <= held_bytes:
+        return
+    most = held_bytes // (at_once * row_bytes)
+    raise InputError(
+        f"train.batch_size: received {width} rows of {row_bytes} bytes, allowed: {f'up to {most}' if most else 'none'}"
+        f", as {at_once} batches have to fit into half of the pipeline's memory, {held_bytes} bytes; "
+        f"{'lower it or ' if most else ''}raise memory"
+    )

@@ -40,9 +40,6 @@ PROBING = 0.02  # of the time: what measuring the bandwidth may take
 PROBES = 2  # of which the faster counts, as a rank may be held up
 FIRST_PROBE_BYTES = 1 << 14
 GAIN = 0.15  # that makes a change worth its disturbance
-DRAWBACKS = {"float32": 1.0, "bfloat16": 1.0, "int8": 1.0, "top_k": 2.0}
-BATCHES = {1: 1.0, 4: 1.1}  # whose gradients are added up, and their drawback
-LOCAL_STEPS = {4: 1.02, 8: 1.05, 16: 1.3}
 
 
 @dataclass(frozen=True)
@@ -52,12 +49,6 @@ class Way:
     exchange: str = "float32"
     batches: int = 1
     local_steps: int = 0
-
-    @property
-    def drawback(self) -> float:
-        if self.local_steps:
-            return LOCAL_STEPS[self.local_steps]
-        return DRAWBACKS[self.exchange] * BATCHES[self.batches]
 
     @property
     def every(self) -> int:
@@ -71,10 +62,19 @@ class Way:
 
 
 PLAIN = Way()
-WAYS = [
-    *(Way(exchange, batches) for batches in BATCHES for exchange in DRAWBACKS),
-    *(Way(local_steps=steps) for steps in LOCAL_STEPS),
-]
+WAYS = {  # way -> its drawback: epochs of the digits to an accuracy of .95 beside PLAIN, three ranks, mean of six seeds
+    PLAIN: 1.0,
+    Way("bfloat16"): 1.0,
+    Way("int8"): 1.0,
+    Way("top_k"): 2.2,
+    Way(batches=4): 1.15,
+    Way("bfloat16", batches=4): 1.3,
+    Way("int8", batches=4): 1.3,
+    Way(local_steps=4): 1.25,
+    Way(local_steps=8): 1.3,
+    Way(local_steps=16): 1.3,
+}
+EXCHANGES = [*dict.fromkeys(way.exchange for way in WAYS)]
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Costs:
         batch_seconds = self.computing_seconds + self.exchanging(way, link) / way.every
         is_whole = way.exchange == "float32" and not way.local_steps
         ending_bytes = 0.0 if is_whole else self.ending_bytes[way.local_steps > 0]
-        return way.drawback * batch_seconds + ending_bytes / link.bytes_per_second
+        return WAYS[way] * batch_seconds + ending_bytes / link.bytes_per_second
 
     def exchanging(self, way: Way, link: Link) -> float:
         """Return the seconds of an exchange."""
@@ -242,12 +242,12 @@ def _coding_seconds(density: float, numbers: int, comm: MeteredComm) -> dict[str
     """Collective. Return the seconds that each exchange takes for coding, on the slowest rank."""
     alone = MeteredComm(MPI.COMM_SELF)
     values = np.random.default_rng(0).normal(size=numbers).astype(np.float32)
-    found = np.zeros(len(DRAWBACKS))
-    for number, exchange in enumerate(DRAWBACKS):
+    found = np.zeros(len(EXCHANGES))
+    for number, exchange in enumerate(EXCHANGES):
         one = summing(exchange, density, 0.0, numbers, alone)
         one.sum(values)
         began = time.perf_counter()
         one.sum(values)
         found[number] = time.perf_counter() - began
     comm.Allreduce(MPI.IN_PLACE, found, op=MPI.MAX)
-    return dict(zip(DRAWBACKS, found.tolist(), strict=True))
+    return dict(zip(EXCHANGES, found.tolist(), strict=True))

@@ -25,6 +25,7 @@ class LocalSteps:
         self._held = [tf.Variable(variable) for variable in self._variables] if proximal else []
         self._grads: list[tf.Tensor] = []
         self._weight = 0.0
+        self._gradient = tf.function(self._gradients, input_signature=task.signature)
 
     def hold(self) -> None:
         """Take the weights as they are for those not to go far from."""
@@ -62,8 +63,7 @@ class LocalSteps:
         """Return that gradient, float32 (numbers,), as `flat` gives the weights, and the weight of its rows."""
         return flat(self._grads) / max(self._weight, 1e-30), self._weight
 
-    @tf.function(reduce_retracing=True)
-    def _gradient(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list]:
+    def _gradients(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list]:
         loss, score, grads = self._task.gradients(x, y, weights)
         return loss, score, [tf.convert_to_tensor(grad) for grad in grads]  # an embedding's is sparse
 

@@ -11,6 +11,8 @@ from hvdedge.parallel import block
 from hvdedge.tensors import FeatureReader
 
 BLOCK_ROWS = 1 << 20  # whose weights are read at once
+PIECES = 8  # of a window: more mix better, fewer are read faster
+COPIES = 4  # of rows that are picked one by one, while they are read
 
 
 class Rows(Protocol):
@@ -48,20 +50,47 @@ class Shard(Protocol):
 
 
 class OwnRows:
-    """A client's rows, which it alone has, in memory, and learns from in batches of its own."""
+    """A client's rows, which it alone has, and learns from in batches of its own.
 
-    def __init__(self, reader: FeatureReader, rows: np.ndarray, batch_size: int, seed: int):
+    Where they do not fit into its memory, an epoch goes through them in windows of PIECES pieces of rows next to each
+    other, drawn anew in each epoch.
+
+    Args:
+        rows: their numbers among the training rows, rising.
+        held_bytes: what they may take in memory.
+    """
+
+    def __init__(self, reader: FeatureReader, rows: np.ndarray, batch_size: int, seed: int, held_bytes: int):
+        self._reader, self._rows = reader, rows
         self._batch_size = batch_size
         self._seed = seed
-        self.x, self.y = reader.read("train", rows)
-        self.weights = reader.weights(slice(None))[rows] / mean_weight(reader)
+        self._weights = reader.weights(slice(None))[rows] / mean_weight(reader)
+        held_rows = held_bytes // row_bytes(reader)
+        self._window_rows = max(held_rows // COPIES // batch_size, 1) * batch_size
+        everyone = np.arange(len(rows))
+        self._whole = self._read(everyone) if held_rows >= len(rows) else None
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield all rows once, in an order of this epoch."""
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self.y))
+        rng = np.random.default_rng([self._seed, epoch])
+        if self._whole:
+            yield from self._shuffled(self._whole, rng)
+            return
+        size = max(self._window_rows // PIECES, 1)
+        starts = rng.permutation(range(0, len(self._rows), size))
+        places = np.concatenate([np.arange(start, min(start + size, len(self._rows))) for start in starts])
+        for start in range(0, len(places), self._window_rows):
+            yield from self._shuffled(self._read(np.sort(places[start : start + self._window_rows])), rng)
+
+    def _read(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return *self._reader.read("train", self._rows[places]), self._weights[places]
+
+    def _shuffled(self, window: tuple[np.ndarray, np.ndarray, np.ndarray], rng: np.random.Generator) -> Iterator[Batch]:
+        x, y, weights = window
+        order = rng.permutation(len(y))
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
-            yield batch_of(self.x[rows], self.y[rows], self.weights[rows], len(rows))
+            yield batch_of(x[rows], y[rows], weights[rows], len(rows))
 
 
 class Arriving:
@@ -106,3 +135,9 @@ def mean_weight(reader: Rows) -> float:
     rows = reader.rows("train")
     blocks = (reader.weights(slice(start, start + BLOCK_ROWS)) for start in range(0, rows, BLOCK_ROWS))
     return max(sum(float(weights.sum(dtype=float)) for weights in blocks) / max(rows, 1), 1e-9)
+
+
+def row_bytes(reader: Rows) -> int:
+    """Return what a training row takes in memory."""
+    x, y = reader.read("train", slice(0, 1))
+    return max(x.nbytes + y.nbytes + 4, 1)

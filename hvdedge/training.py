@@ -201,7 +201,8 @@ class TrainingTask:
         """Let this rank train on the rows of these numbers alone, rising, in batches of its own."""
         self.steps_per_epoch = math.ceil(len(rows) / self._settings["batch_size"])
         self._refuse_dealt()
-        self._make_shard = lambda: OwnRows(self._reader, rows, self._settings["batch_size"], self.seed)
+        size = self._settings["batch_size"]
+        self._make_shard = lambda: OwnRows(self._reader, rows, size, self.seed, self._held_bytes)
 
     def take_in_order(self, comm: MeteredComm, first: int, seen: int) -> None:
         """Let the rows come once, in their order, an epoch an equal part of them; `seen` before epoch `first`."""
@@ -236,6 +237,16 @@ class TrainingTask:
     def variables(self) -> list[tf.Variable]:
         """Return the TensorFlow variables behind the trainable weights, in the order of the model."""
         return [weight.value for weight in self.model.trainable_variables]
+
+    @functools.cached_property
+    def signature(self) -> tuple[tf.TensorSpec, ...]:
+        """What graphs are built for: x, y and weights of any number of rows, so that none is built again for others."""
+        x, y = self._reader.read("train", slice(0, 0))
+        return (
+            tf.TensorSpec((None, *x.shape[1:]), x.dtype),
+            tf.TensorSpec((None, *y.shape[1:]), y.dtype),
+            tf.TensorSpec((None,), tf.float32),
+        )
 
     def losses(self, x: tf.Tensor, y: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """Return for each row its loss and its score, such as 1 where the class is right, float32 (rows,)."""
@@ -633,9 +644,9 @@ class TrainingTask:
     def _seed_states(self) -> list[keras.Variable]:
         return [variable for variable in self.model.non_trainable_variables if SEED_STATE in variable.path]
 
-    @tf.function(reduce_retracing=True)
-    def _evaluate(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self.losses(x, y, training=False)
+    @functools.cached_property
+    def _evaluate(self) -> Callable:
+        return tf.function(functools.partial(self.losses, training=False), input_signature=self.signature[:2])
 
 
 def configure(comm: MeteredComm, seed: int) -> None:

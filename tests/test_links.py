@@ -13,8 +13,9 @@ COSTS = Costs(0.1, {"float32": 0.0, "bfloat16": 0.0, "int8": 0.0, "top_k": 0.05}
     ("bytes_per_second", "way"),
     [
         (1e9, PLAIN),  # 4 ms
-        (5e7, Way(local_steps=8)),  # 80 ms: .180 s; int8 .120 (of four batches .116), 8 local steps 1.05 (.1 + .01)
-        (4e5, Way("top_k", 4)),  # 10 s; int8 of four batches .81, 16 local steps .94, top_k of four 2.2 (.1 + .25 / 4)
+        (5e7, Way("int8")),  # 80 ms: .180 s; int8 .120, 4 batches 1.15 (.1 + .02), int8 of them 1.3 (.1 + .005)
+        (1e6, Way(local_steps=16)),  # 4 s: 1.3 (.1 + .25); int8 of 4 batches 1.3 (.1 + .254), top_k 2.2 (.15 + .08)
+        (4e5, Way("top_k")),  # 10 s: 2.2 (.15 + .2); int8 of 4 batches 1.3 (.1 + .635), 16 local steps 1.3 (.1 + .625)
     ],
 )
 def test_the_fastest_exchange_follows_the_bandwidth(bytes_per_second, way):
@@ -24,8 +25,8 @@ def test_the_fastest_exchange_follows_the_bandwidth(bytes_per_second, way):
 def test_seconds_of_a_batch_are_those_of_the_formula():
     link = Link(0.01, 1e6)
     assert COSTS.predict(PLAIN, link) == pytest.approx(0.1 + 0.01 + 4)
-    assert COSTS.predict(Way("top_k"), link) == pytest.approx(2 * (0.1 + 0.05 + 0.02 + 0.08))
-    assert COSTS.predict(Way(local_steps=8), link) == pytest.approx(1.05 * (0.1 + (0.01 + 4) / 8))
+    assert COSTS.predict(Way("top_k"), link) == pytest.approx(2.2 * (0.1 + 0.05 + 0.02 + 0.08))
+    assert COSTS.predict(Way(local_steps=8), link) == pytest.approx(1.3 * (0.1 + (0.01 + 4) / 8))
 
 
 def test_what_is_sent_when_an_epoch_ends_counts_but_for_plain_gradients():

@@ -1,14 +1,17 @@
-"""Lanes: every row once an epoch, batches that do not depend on the number of ranks."""
+"""Lanes and a client's rows: every row once an epoch, batches that do not depend on the number of ranks."""
 
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvdedge.dealt_rows import DealtRows
+from hvdedge.errors import InputError
 from hvdedge.lanes import Lanes
 from hvdedge.parallel import block
+from hvdedge.shards import OwnRows
 
 
 class Numbers:
@@ -121,3 +124,33 @@ def test_rows_dealt_to_a_disk_are_those_that_are_shared(tmp_path):
             for one, other in zip(here.batches(3), there.batches(3), strict=True):
                 for name in ("x", "y", "weights"):
                     np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 120), st.integers(1, 12), st.integers(0, 3), st.integers(1, 130), st.data())
+def test_a_client_takes_each_of_its_rows_once_an_epoch_in_full_batches(rows, batch, epoch, held, data):
+    owned = np.array(sorted(data.draw(st.sets(st.integers(0, rows - 1), min_size=1))))
+    batches = [*OwnRows(Numbers(rows), owned, batch, 5, ROW_BYTES * held).batches(epoch)]
+    sizes = [batch] * (len(owned) // batch) + [len(owned) % batch] * (len(owned) % batch > 0)
+    assert [len(one.y) for one in batches] == sizes and [one.together for one in batches] == sizes
+    assert sorted(np.concatenate([one.y for one in batches])) == owned.tolist()
+    for one in batches:
+        assert (one.x[:, 0] == one.y + 1).all()
+        np.testing.assert_allclose(one.weights.sum(), 1, rtol=1e-5)
+
+
+def test_a_clients_rows_are_mixed_anew_in_each_epoch_in_little_memory_too():
+    for held in (1000, 200):
+        one = OwnRows(Numbers(1000), np.arange(400, 900), 10, 5, ROW_BYTES * held)
+        orders = [np.concatenate([batch.y for batch in one.batches(epoch)]).tolist() for epoch in (0, 1, 0)]
+        assert orders[0] == orders[2] != orders[1]
+        assert np.mean(np.abs(np.diff(orders[0]))) > 5  # rows next to each other come far apart
+
+
+def test_a_batch_that_does_not_fit_is_told():
+    shard(100, 10, slice(10), 10, 20 * ROW_BYTES)
+    shard(10, 10, slice(10), 10, 10 * ROW_BYTES)  # nothing comes ahead
+    with pytest.raises(InputError, match="received 10 rows of 16 bytes, allowed: up to 9, as 2 .* lower it or raise"):
+        shard(100, 10, slice(10), 10, 20 * ROW_BYTES - 1)
+    with pytest.raises(InputError, match="allowed: none, .* raise memory"):
+        shard(100, 10, slice(10), 10, 2 * ROW_BYTES - 1)

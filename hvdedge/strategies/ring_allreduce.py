@@ -29,7 +29,7 @@ from hvdedge.links import AdaptiveSteps
 from hvdedge.local_steps import LocalSteps
 from hvdedge.options import Count, NonNegative, Portion, Scaling, Share
 from hvdedge.parallel import MeteredComm, ring_bytes
-from hvdedge.recovery import Survivors
+from hvdedge.recovery import Survivors, limited
 from hvdedge.shards import Batch
 from hvdedge.training import History, TrainingTask
 
@@ -111,12 +111,13 @@ class Steps:
     def __init__(self, task: TrainingTask, comm: MeteredComm, overlap: bool = False):
         """Collective."""
         self._task, self._local = task, LocalSteps(task)
-        self._step = _compiled(task, overlap)
+        self._step, self._last_step = _compiled(task, overlap, []), _compiled(task, overlap, task.variables())
         self.begin(comm)
 
     def begin(self, comm: MeteredComm) -> None:
         """Collective. Begin, also anew, with these ranks."""
-        hvd.init(comm=comm)
+        with limited("begin Horovod", comm):
+            hvd.init(comm=comm)
         self._comm = comm
         self._sent_bytes = ring_bytes(_size_bytes(self._task.variables()), comm.size)
         state = [*self._task.variables(), *(variable.value for variable in self._task.optimizer.variables)]
@@ -127,7 +128,8 @@ class Steps:
         """Collective. Take a step; return this rank's weighted sums of loss and score before it."""
         *parts, last = self._task.parts(batch)
         loss, score, held = self._local.sums(parts) if parts else (0.0, 0.0, [])
-        last_loss, last_score, idle_seconds = self._step(last.x, last.y, last.weights, held)
+        step = self._last_step if parts else self._step
+        last_loss, last_score, idle_seconds = step(last.x, last.y, last.weights, held)
         self._comm.traffic.bytes_sent += self._sent_bytes
         self._comm.traffic.bytes_received += self._sent_bytes
         self._comm.traffic.idle_seconds += float(idle_seconds)
@@ -145,13 +147,14 @@ def _size_bytes(variables: list[tf.Variable]) -> int:
     return sum(variable.shape.num_elements() * variable.dtype.size for variable in variables)
 
 
-def _compiled(task: TrainingTask, overlap: bool) -> Callable:
-    """Return the step: of x, y, weights and the gradient of the batch's other parts, if it has any.
+def _compiled(task: TrainingTask, overlap: bool, variables: list[tf.Variable]) -> Callable:
+    """Return the step: of x, y, weights and, for some variables, the gradient of the batch's other parts.
 
     It gives this rank's weighted loss, weighted score, and seconds from its gradient to that of all.
     """
+    gradient = [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[*task.signature, gradient])
     def step(
         x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor, held: list[tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
