@@ -1,13 +1,12 @@
 """Checkpoints: arrays and a little JSON in HDF5, of which the newest that is whole is found again.
 
-`latest.json` names the newest files with their SHA-256, newest first; a file that does not match is passed over, as
-HDF5 loads most damaged files without a word.
+Arrays are passed on one by one, so that no rank needs to hold all of them. `latest.json` names the newest files with
+their SHA-256, newest first; a file that does not match is passed over, as HDF5 loads most damaged files without a word.
 """
 
-import io
 import json
 import pathlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import h5py
@@ -19,43 +18,50 @@ from hvdedge.parallel import MeteredComm, agree, bcast_json
 
 KEPT = 2
 
-
-@dataclass
-class Checkpoint:
-    """What is kept: arrays by name, and what JSON can hold."""
-
-    arrays: dict[str, np.ndarray]
-    facts: dict[str, Any]
+Named = Iterable[tuple[str, np.ndarray]]  # arrays by name, one after the other
 
 
-def save(folder: pathlib.Path, epoch: int, checkpoint: Checkpoint, comm: MeteredComm) -> None:
-    """Collective. Let the root write `checkpoint` and forget all but the newest KEPT ones."""
+def save(folder: pathlib.Path, epoch: int, arrays: Named, facts: dict[str, Any], comm: MeteredComm) -> None:
+    """Collective. Let the root write a checkpoint and forget all but the newest KEPT ones.
+
+    Args:
+        arrays: passed through on every rank, as getting one may take messages; the root's are written.
+        facts: what JSON can hold, of the root.
+    """
+    if comm.rank:
+        for _ in arrays:
+            pass
     with agree(comm):
         if comm.rank == 0:
-            _save(folder, epoch, checkpoint)
+            _save(folder, epoch, arrays, facts)
 
 
-def load(folder: pathlib.Path, comm: MeteredComm) -> Checkpoint | None:
-    """Collective. Return the newest whole checkpoint that the root finds, on every rank; None where there is none."""
-    found = None
+def load(folder: pathlib.Path, comm: MeteredComm) -> tuple[dict[str, Any], Named] | None:
+    """Collective. Return the facts and the arrays of the newest whole checkpoint that the root finds; None without.
+
+    The arrays are to be passed through on every rank: they come one after the other from the root.
+    """
+    path, facts = None, None
     with agree(comm):
         if comm.rank == 0:
-            found = _load(folder)
-    return spread(found, comm)
+            path = _whole(folder)
+            facts = None if path is None else _facts(path)
+    found = bcast_json(facts, comm)
+    return None if found is None else (found, spread(_arrays(path) if path else (), comm))
 
 
-def spread(mine: Checkpoint | None, comm: MeteredComm, root: int = 0) -> Checkpoint | None:
-    """Collective. Return on every rank what the root has; what others have is not looked at."""
-    found = mine if comm.rank == root else None
-    head = None if found is None else [[name, str(array.dtype), array.shape] for name, array in found.arrays.items()]
-    facts, head = bcast_json([found and found.facts, head], comm, root)
-    if head is None:
-        return None
-    arrays = {}
-    for name, dtype, shape in head:
-        arrays[name] = found.arrays[name].copy(order="C") if found else np.empty(shape, dtype)
-        comm.Bcast(arrays[name].reshape(-1).view(np.uint8), root)
-    return Checkpoint(arrays, facts)
+def spread(mine: Named, comm: MeteredComm, root: int = 0) -> Named:
+    """Collective, also as it is passed through. Yield on every rank the arrays that the root has."""
+    arrays = iter(mine)
+    while True:
+        found = next(arrays, None) if comm.rank == root else None
+        head = bcast_json(found and [found[0], str(found[1].dtype), found[1].shape], comm, root)
+        if head is None:
+            return
+        name, dtype, shape = head
+        array = found[1].copy(order="C") if found else np.empty(shape, dtype)
+        comm.Bcast(array.reshape(-1).view(np.uint8), root)
+        yield name, array
 
 
 def clear(folder: pathlib.Path, comm: MeteredComm) -> None:
@@ -66,31 +72,42 @@ def clear(folder: pathlib.Path, comm: MeteredComm) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _save(folder: pathlib.Path, epoch: int, checkpoint: Checkpoint) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        file.attrs["facts"] = json.dumps(checkpoint.facts)
-        for name, array in checkpoint.arrays.items():
-            file[name] = array
+def _save(folder: pathlib.Path, epoch: int, arrays: Named, facts: dict[str, Any]) -> None:
     path = folder / f"epoch-{epoch:05d}.h5"
-    records.replace(path, content.getvalue())
+    others = iter(arrays)
+    try:
+        with records.replacing(path) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["facts"] = json.dumps(facts)
+            for name, array in others:
+                file[name] = array
+    finally:
+        for _ in others:  # that others send
+            pass
     kept = [[path.name, records.sha256(path)], *(entry for entry in _listed(folder) if entry[0] != path.name)][:KEPT]
     records.replace(folder / "latest.json", msgspec.json.encode(kept))
     for old in set(folder.glob("epoch-*.h5")) - {folder / name for name, _ in kept}:
         old.unlink()
 
 
-def _load(folder: pathlib.Path) -> Checkpoint | None:
+def _whole(folder: pathlib.Path) -> pathlib.Path | None:
     for name, digest in _listed(folder):
-        path = folder / name
-        if path.is_file() and records.sha256(path) == digest:
-            with h5py.File(path, "r") as file:
-                names: list[str] = []
-                file.visit(names.append)
-                arrays = {key: np.asarray(file[key]) for key in names if isinstance(file[key], h5py.Dataset)}
-                return Checkpoint(arrays, json.loads(file.attrs["facts"]))
+        if (folder / name).is_file() and records.sha256(folder / name) == digest:
+            return folder / name
     return None
+
+
+def _facts(path: pathlib.Path) -> dict[str, Any]:
+    with h5py.File(path, "r") as file:
+        return json.loads(file.attrs["facts"])
+
+
+def _arrays(path: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
+    with h5py.File(path, "r") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        for name in names:
+            if isinstance(file[name], h5py.Dataset):
+                yield name, np.asarray(file[name])
 
 
 def _listed(folder: pathlib.Path) -> list[list[str]]:

@@ -60,6 +60,19 @@ class MeteredComm(MPI.Intracomm):
             super().Recv(buf, source, tag, status)
         self.traffic.bytes_received += status.Get_count(MPI.BYTE)
 
+    def Isend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
+        self.traffic.bytes_sent += _size_bytes(buf)
+        return super().Isend(buf, dest, tag)
+
+    def Irecv(self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Request:
+        self.traffic.bytes_received += _size_bytes(buf)  # those that are asked for, as none knows what comes
+        return super().Irecv(buf, source, tag)
+
+    def wait(self, requests: Sequence[MPI.Request]) -> None:
+        """Wait for what `Isend` and `Irecv` began."""
+        with self._waiting():
+            MPI.Request.Waitall([*requests])
+
     def Sendrecv(
         self,
         sendbuf: Any,
@@ -182,6 +195,26 @@ def bcast_json(value: Any, comm: MPI.Intracomm, root: int = 0) -> Any:
         text = np.empty(length, np.uint8)
     comm.Bcast(text, root)
     return json.loads(text.tobytes())
+
+
+def send_array(name: str, array: np.ndarray, comm: MPI.Intracomm, dest: int) -> None:
+    """Send an array with a name, for `receive_array`."""
+    head = json.dumps([name, str(array.dtype), array.shape]).encode()
+    comm.Send(np.array(len(head)), dest)
+    comm.Send(np.frombuffer(head, np.uint8), dest)
+    comm.Send(np.array(array, order="C").reshape(-1).view(np.uint8), dest)
+
+
+def receive_array(comm: MPI.Intracomm, source: int) -> tuple[str, np.ndarray]:
+    """Return what `source` sends with `send_array`."""
+    length = np.array(0)
+    comm.Recv(length, source)
+    head = np.empty(length, np.uint8)
+    comm.Recv(head, source)
+    name, dtype, shape = json.loads(head.tobytes())
+    array = np.empty(shape, dtype)
+    comm.Recv(array.reshape(-1).view(np.uint8), source)
+    return name, array
 
 
 def allgather_json(value: Any, comm: MPI.Intracomm) -> list:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -98,20 +99,29 @@ def sha256(path: pathlib.Path) -> str:
 
 
 def replace(path: pathlib.Path, content: bytes) -> None:
-    """Write a file under a temporary name, sync it and rename it, so that it is never half written.
+    """Write a file so that it is never half written; errors as `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield a temporary path; what the body writes there is synced and renamed to `path`, in a folder made for it.
 
     Raises:
         InputError: where the disk is full or may not be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # libraries look at how a name ends
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        raise cannot_write(path, error) from None
+    except Exception as error:
+        if isinstance(error, OSError) or FULL in str(error):  # HDF5 raises a RuntimeError
+            raise cannot_write(path, error) from None
+        raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ from hvdedge import records
 from hvdedge.change_log import Totals, summarise
 from hvdedge.clusters import Cluster, read_cluster
 from hvdedge.config import IN_RUN, Chosen, Pipeline, in_run, read_pipeline
-from hvdedge.errors import FULL, InputError, RankError, is_users, one_line
+from hvdedge.errors import InputError, RankError, is_users, one_line
 from hvdedge.meter import Meter, peak_rss_bytes
 from hvdedge.parallel import MeteredComm, agree, allgather_json
 from hvdedge.progress import EVENT, describe
@@ -126,7 +126,7 @@ class Stage:
                 )
         return Source(paths, self.workspace)
 
-    def method(self, key: str) -> Callable:
+    def method(self, key: str) -> functools.partial:
         """Return the method that the pipeline chose under `key`, with its options filled in."""
         return self._bind(self.section.choices[key])
 
@@ -146,7 +146,7 @@ class Stage:
         self._check_options(self.settings)
         return in_run(self.settings, self.folder)
 
-    def _bind(self, chosen: Chosen) -> Callable:
+    def _bind(self, chosen: Chosen) -> functools.partial:
         """Collective. Return the method with its options; what they name in the run's folder is checked."""
         self._check_options(chosen.options)
         return functools.partial(chosen.method.load(), **in_run(chosen.options, self.folder))
@@ -226,22 +226,9 @@ class Stage:
             InputError: where the disk is full or may not be written.
         """
         path = self.folder / name
-        temporary = path.with_name(f".{self.comm.rank}.{path.name}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with records.replacing(path) as temporary:
             yield temporary
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-            digest = records.sha256(temporary)
-            os.replace(temporary, path)
-        except Exception as error:
-            if isinstance(error, OSError) or FULL in str(error):  # HDF5 raises a RuntimeError
-                raise records.cannot_write(path, error) from None
-            raise
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        self._outputs[name] = Output(path.stat().st_size, digest)
+        self._outputs[name] = Output(path.stat().st_size, records.sha256(path))
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a small file of JSON; from one rank only."""

@@ -1,17 +1,15 @@
 """TrainingTask: what a strategy trains, and all that is the same whichever strategy does it."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
-import json
 import math
 import os
 import pathlib
-import re
 import socket
 import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -19,21 +17,21 @@ import numpy as np
 import tensorflow as tf
 from mpi4py import MPI
 
-from hvdedge import checkpoints, tasks
-from hvdedge.checkpoints import Checkpoint
+from hvdedge import checkpoints, keras_files, tasks
 from hvdedge.dealt_rows import DealtRows
 from hvdedge.divergence import GROWTH, OTHER_ROWS, Course
 from hvdedge.errors import InputError
 from hvdedge.lanes import Lanes, fitting
 from hvdedge.micro_batches import MicroBatches
-from hvdedge.parallel import MeteredComm, allgather_json, allgather_rows, block, counts, local_size
+from hvdedge.parallel import MeteredComm, allgather_json, allgather_rows, bcast_json, block, counts, local_size
 from hvdedge.precision import Precision, faster
 from hvdedge.shards import Arriving, Batch, OwnRows, Rows, Shard
 from hvdedge.tensors import FeatureReader
 
 SEED_STATE = "seed_generator_state"
 VALIDATED_ROWS = 512  # at once
-KEPT = "strategy/"  # before the names of what a strategy keeps, in a checkpoint
+# before the names of what a checkpoint holds: what a strategy keeps, the best weights; of the seeds of all ranks
+KEPT, BEST, SEEDS = "strategy/", "best/", "seeds"
 
 
 @dataclasses.dataclass
@@ -121,11 +119,9 @@ class TrainingTask:
         lost: Callable[[MeteredComm, float], None],
         speed: float | None = None,
     ):
-        self.model = model
         self.epochs: int = settings["epochs"]
         self.learning_rate: float = settings["learning_rate"]
         self.optimizer = _optimizer(settings)
-        self.optimizer.build(model.trainable_variables)
         self.history = History()
         self.kept: dict[str, np.ndarray] = {}
         self.goes_back: tuple[str, ...] = ()
@@ -155,17 +151,35 @@ class TrainingTask:
         self.epoch = self._step = 0
         self._began = self._epoch_began = 0.0
         self._kind = tasks.find(reader.spec)
-        local_ranks = local_size(comm)
-        self._micro_batches = MicroBatches(model, settings["batch_size"], local_ranks, settings["micro_batches"])
-        self.speed = speed / local_ranks if speed else None
+        self.local_ranks = local_size(comm)
+        self.speed = speed / self.local_ranks if speed else None
+        self._take_model(model, comm)
         self.deal(comm.size, comm.rank)
-        for number, state in enumerate(self._seed_states()):  # each rank, and each layer, leaves out other units
-            state.assign(np.random.default_rng([seed, comm.rank, number]).integers(0, 2**31, state.shape))
         if settings["patience"] and not reader.rows("validation"):
             raise InputError(
                 f"train.patience: received {settings['patience']} without rows for validation, allowed: 0"
                 "; set it to 0 or raise extract.validation"
             )
+
+    building: Callable[[], contextlib.AbstractContextManager] = staticmethod(contextlib.nullcontext)
+    """The context in which the model is to be built."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model holds."""
+        return self.model.count_params()
+
+    def _take_model(self, model: keras.Model, comm: MeteredComm) -> None:
+        self._hold(model, range(len(model.variables)), self._settings["micro_batches"])
+        for number, state in enumerate(self.seed_states()):  # each rank, and each layer, leaves out other units
+            state.assign(seed_state(self.seed, comm.rank, number, state.shape))
+
+    def _hold(self, model: keras.Model, places: Sequence[int], takes_parts: bool) -> None:
+        """Train these variables, of the given places among those of the whole model."""
+        self.model = model
+        self.optimizer.build(model.trainable_variables)
+        self._places = places
+        self._micro_batches = MicroBatches(model, self._settings["batch_size"], self.local_ranks, takes_parts)
 
     def deal(self, ranks: int, rank: int | None) -> None:
         """Let the training rows be those of `ranks` ranks, of which this is the one of number `rank`, None for none.
@@ -185,6 +199,11 @@ class TrainingTask:
         shard = self.__dict__.get("_shard")  # not made for this
         if isinstance(shard, Lanes):
             shard.take(lanes)
+
+    @property
+    def batch_size(self) -> int:
+        """The rows of a batch, of one rank or of one model."""
+        return self._settings["batch_size"]
 
     @property
     def most_lanes(self) -> int:
@@ -218,8 +237,8 @@ class TrainingTask:
     def _refuse_dealt(self) -> None:
         if self._settings["rows"] == "dealt":
             raise InputError(
-                'train.rows: received "dealt" for a strategy whose ranks have rows of their own or see each once, '
-                'allowed: "shared"; change it'
+                'train.rows: received "dealt" for a strategy whose ranks have rows of their own, see each once or hold '
+                'parts of the model, allowed: "shared"; change it'
             )
 
     def labels(self) -> np.ndarray:
@@ -430,23 +449,26 @@ class TrainingTask:
             x, y = self._reader.read("validation", slice(start, min(start + at_once, self._validation.stop)))
             losses, each = self._evaluate(x, y)
             sums += [np.sum(losses, dtype=float), np.sum(each, dtype=float), len(losses)]
-        comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
-        return (sums[0] / sums[2], sums[1] / sums[2]) if sums[2] else (math.nan, math.nan)
+        return means(sums, comm)
+
+    def collect(self, comm: MeteredComm) -> None:
+        """Collective. Let the root be able to save the model, where it does not hold it."""
 
     def save(self, path: pathlib.Path) -> None:
         """Write the model as a Keras file, the same bytes for the same weights; on a rank that holds them all."""
-        self.model.save(path)
-        _normalize(path)
+        keras_files.write(self.model, path)
 
     def save_checkpoint(self, epoch: int, comm: MeteredComm) -> None:
         """Collective. Keep all that is needed to go on after `epoch` epochs."""
-        arrays = self._arrays()
-        states = self._seed_states()
-        if states:
-            arrays["seeds"] = allgather_rows(np.stack([np.asarray(state) for state in states])[None], comm)
         facts = {"key": self._key, "epoch": epoch, "world_size": comm.size, "history": dataclasses.asdict(self.history)}
-        facts |= self._facts()
-        checkpoints.save(self._folder, epoch, Checkpoint(arrays, facts), comm)
+        checkpoints.save(self._folder, epoch, self._all_arrays(comm), facts | self._facts(), comm)
+
+    def _all_arrays(self, comm: MeteredComm) -> Iterator[tuple[str, np.ndarray]]:
+        """Collective. Yield, on the root at least, all that is needed to go on, with what differs from rank to rank."""
+        states = self.seed_states()
+        if states:
+            yield SEEDS, allgather_rows(np.stack([np.asarray(state) for state in states])[None], comm)
+        yield from self._arrays()
 
     def resume(self, comm: MeteredComm) -> int:
         """Collective. Take up the newest checkpoint of these settings and features; return how many epochs are done.
@@ -463,20 +485,19 @@ class TrainingTask:
     def _take_up(self, comm: MeteredComm) -> int:
         """Collective. As `resume`, but for what is not kept."""
         found = checkpoints.load(self._folder, comm)
-        if found is None or found.facts["key"] != self._key or found.facts["epoch"] > self.epochs:
+        facts, arrays = found or ({"key": None, "epoch": 0}, ())
+        if facts["key"] != self._key or facts["epoch"] > self.epochs:
             checkpoints.clear(self._folder, comm)
             return 0
-        self._take(found.arrays)
-        if found.facts["world_size"] == comm.size:
-            for state, value in zip(
-                self._seed_states(), found.arrays.get("seeds", [[]] * comm.size)[comm.rank], strict=True
-            ):
+        seeds = self._take(arrays)
+        if facts["world_size"] == comm.size and seeds is not None:
+            for state, value in zip(self.seed_states(), seeds[comm.rank], strict=True):
                 state.assign(value)
-        self.history = History(**found.facts["history"])
-        self.precision = Precision(found.facts["precision"][0])
-        self._follow(found.facts)
-        self.note(what="resumed", epoch=found.facts["epoch"], world_size_before=found.facts["world_size"])
-        self.epoch = found.facts["epoch"]
+        self.history = History(**facts["history"])
+        self.precision = Precision(facts["precision"][0])
+        self._follow(facts)
+        self.note(what="resumed", epoch=facts["epoch"], world_size_before=facts["world_size"])
+        self.epoch = facts["epoch"]
         return self.epoch
 
     def go_on(self, comm: MeteredComm) -> None:
@@ -489,20 +510,14 @@ class TrainingTask:
         learnt = min(self._step * self.global_batch_size, self.rows)
         places = counts(np.array([self.epoch, learnt, int(self.optimizer.iterations)]), comm).tolist()
         furthest = places.index(max(places))
-        mine = None
-        if comm.rank == furthest:
-            curves = {name: curve[: self.epoch] for name, curve in self.history.curves.items()}
-            if self._step:
-                self._course = self._course_before  # as the end of an epoch is done again
-            facts = {"curves": curves, "best_epoch": self.history.best_epoch, **self._facts()}
-            mine = Checkpoint(self._arrays(), facts)
-        taken = checkpoints.spread(mine, comm, furthest)
-        assert taken is not None
-        self._take(taken.arrays)
-        self._follow(taken.facts)
-        self.history = dataclasses.replace(
-            self.history, curves=taken.facts["curves"], best_epoch=taken.facts["best_epoch"]
-        )
+        if comm.rank == furthest and self._step:
+            self._course = self._course_before  # as the end of an epoch is done again
+        curves = {name: curve[: self.epoch] for name, curve in self.history.curves.items()}
+        facts = {"curves": curves, "best_epoch": self.history.best_epoch, **self._facts()}
+        facts = bcast_json(facts, comm, furthest)
+        self._take(checkpoints.spread(self._arrays(), comm, furthest))
+        self._follow(facts)
+        self.history = dataclasses.replace(self.history, curves=facts["curves"], best_epoch=facts["best_epoch"])
         self._validation = block(self._reader.rows("validation"), comm.size, comm.rank)
         self.deal(comm.size, comm.rank)
         self._shard = self._make_shard()
@@ -525,30 +540,42 @@ class TrainingTask:
         self.precision.restore(facts["precision"][1])
         self._held_bytes = facts["held_bytes"]
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        """Return by name all arrays that are needed to go on, alike on every rank."""
-        arrays = {f"weights/{number}": np.asarray(variable) for number, variable in enumerate(self.model.variables)}
-        arrays |= {
-            f"optimizer/{number}": np.asarray(variable) for number, variable in enumerate(self.optimizer.variables)
-        }
-        arrays |= {f"best/{number}": value for number, value in enumerate(self._best)}
-        return arrays | {f"{KEPT}{name}": value for name, value in self.kept.items()}
+    def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield by name all arrays that are needed to go on, alike on every rank."""
+        for name, variable in self._named().items():
+            yield name, np.asarray(variable)
+        for place, value in zip(self._places if self._best else (), self._best, strict=True):
+            yield f"{BEST}{place}", value
+        for name, value in self.kept.items():
+            yield f"{KEPT}{name}", value
 
-    def _take(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take over what `_arrays` gave; each rank leaves out units as its own seeds say."""
-        for number, variable in enumerate(self.model.variables):
-            if SEED_STATE not in variable.path:
-                variable.assign(arrays[f"weights/{number}"])
-        for number, variable in enumerate(self.optimizer.variables):
-            variable.assign(arrays[f"optimizer/{number}"])
-        self._best = [
-            arrays[f"best/{number}"] for number in range(len(self.model.variables)) if f"best/{number}" in arrays
-        ]
-        self.kept = {name.removeprefix(KEPT): value for name, value in arrays.items() if name.startswith(KEPT)}
+    def _named(self) -> dict[str, keras.Variable]:
+        """Return by name, as the whole model has them, the variables of the model and of its optimizer."""
+        weights = {
+            f"weights/{place}": variable for place, variable in zip(self._places, self.model.variables, strict=True)
+        }
+        return weights | {f"optimizer/{place}": variable for place, variable in enumerate(self.optimizer.variables)}
+
+    def _take(self, arrays: Iterable[tuple[str, np.ndarray]]) -> np.ndarray | None:
+        """Take over what `_arrays` gave; each rank leaves out units as its own seeds say. Return those of all ranks."""
+        named, places, seeds = self._named(), {f"{BEST}{place}": place for place in self._places}, None
+        best: dict[int, np.ndarray] = {}
+        self.kept = {}
+        for name, array in arrays:
+            if name == SEEDS:
+                seeds = array
+            elif name in named and SEED_STATE not in named[name].path:
+                named[name].assign(array)
+            elif name in places:
+                best[places[name]] = array
+            elif name.startswith(KEPT):
+                self.kept[name.removeprefix(KEPT)] = array
+        self._best = [best[place] for place in self._places if place in best]
+        return seeds
 
     def _choose_precision(self, comm: MeteredComm) -> None:
         """Collective. Compute gradients in float32 and in bfloat16 and go on with what is faster; nothing is learnt."""
-        states = [np.array(state) for state in self._seed_states()]
+        states = [np.array(state) for state in self.seed_states()]
         together = min(self.rows, self._settings["batch_size"] * comm.size)
         x, y = self._reader.read("train", block(together, comm.size, comm.rank))
         steps = {}
@@ -559,7 +586,7 @@ class TrainingTask:
             steps[name] = lambda step=step, rows=rows: float(step(*rows)[0])
         chosen, seconds = faster(steps, comm)
         self.precision = Precision(chosen)
-        for state, value in zip(self._seed_states(), states, strict=True):
+        for state, value in zip(self.seed_states(), states, strict=True):
             state.assign(value)
         self.note(what="precision", action=f"{chosen} chosen", **seconds)
 
@@ -641,7 +668,8 @@ class TrainingTask:
                 if total[-1]:
                     variable.assign((total[:-1] / total[-1]).reshape(variable.shape))
 
-    def _seed_states(self) -> list[keras.Variable]:
+    def seed_states(self) -> list[keras.Variable]:
+        """Return what layers draw from which units they leave out."""
         return [variable for variable in self.model.non_trainable_variables if SEED_STATE in variable.path]
 
     @functools.cached_property
@@ -660,20 +688,15 @@ def configure(comm: MeteredComm, seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def _normalize(path: pathlib.Path) -> None:
-    """Write a Keras file, a zip archive, once more without the time and the memory addresses that Keras puts in."""
-    with zipfile.ZipFile(path) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    entries["metadata.json"] = json.dumps({**json.loads(entries["metadata.json"]), "date_saved": ""}).encode()
-    numbers: dict[bytes, int] = {}
-    entries["config.json"] = re.sub(
-        rb'(?<="shared_object_id": )\d+',
-        lambda address: b"%d" % numbers.setdefault(address[0], len(numbers)),
-        entries["config.json"],
-    )
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in entries.items():
-            archive.writestr(zipfile.ZipInfo(name), content)
+def means(sums: np.ndarray, comm: MeteredComm) -> tuple[float, float]:
+    """Collective. Return the means of all ranks' sums of losses and of scores, of as many as the third sum says."""
+    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+    return (sums[0] / sums[2], sums[1] / sums[2]) if sums[2] else (math.nan, math.nan)
+
+
+def seed_state(seed: int, rank: int, number: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return from where a layer draws the units that it leaves out."""
+    return np.random.default_rng([seed, rank, number]).integers(0, 2**31, shape)
 
 
 def _optimizer(settings: dict[str, Any]) -> keras.optimizers.Optimizer:

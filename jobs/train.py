@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import socket
+import typing
 
 from hvdedge.parallel import agree
 from hvdedge.records import sha256
@@ -39,8 +40,6 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
     """Collective. Train on the features in the run's folder `variant`; return the metrics and the history."""
     import tensorflow as tf
 
-    from hvdedge.training import TrainingTask
-
     for name in ("features.h5", "features.json", "features"):
         stage.check_input(f"{variant}{name}")
     features = stage.folder / variant / "features.h5"
@@ -52,8 +51,12 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
         return tf.summary.create_file_writer(logs) if is_root else tf.summary.create_noop_writer()
 
     on = {"on": "uncleaned rows"} if variant else {}  # said with each epoch, as these begin anew
-    task = TrainingTask(
-        stage.method("model")(reader.spec),
+    strategy = stage.method("strategy")
+    kind = typing.get_type_hints(strategy.func)["task"]
+    with kind.building():
+        model = stage.method("model")(reader.spec)
+    task = kind(
+        model,
         reader,
         stage.comm,
         stage.settings,
@@ -68,13 +71,14 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
         note=lambda **event: stage.note(variant=variant.rstrip("/") or "cleaned", **event),
         lost=stage.go_on,
     )
-    history = stage.method("strategy")(task, stage.comm)
+    history = strategy(task, stage.comm)
+    task.collect(stage.comm)
     with agree(stage.comm):
         if stage.is_root:
             with stage.output(f"{variant}model.keras") as path:
                 task.save(path)
     last = {name: curve[history.best_epoch] for name, curve in history.curves.items() if name != "epoch_seconds"}
-    return {**last, **history.metrics(stage.comm), "parameters": task.model.count_params()}, history.curves
+    return {**last, **history.metrics(stage.comm), "parameters": task.parameters}, history.curves
 
 
 def _key(stage: Stage, variant: str) -> str:

@@ -11,6 +11,7 @@ import pathlib
 import signal
 import sys
 import time
+import typing
 
 import keras
 import numpy as np
@@ -81,8 +82,8 @@ class Digits(Rows):
         self.spec = {"task": "classification", "input_shape": [8, 8, 1], "classes": [*range(10)]}
 
 
-class Dying(training.TrainingTask):
-    """A task that kills its process in place of a call: (name, how many of these calls come before)."""
+class Dying:
+    """Of a task: that it kills its process in place of a call: (name, how many of these calls come before)."""
 
     dies = (None, 0)
 
@@ -136,8 +137,11 @@ def main():
 def _train(given, comm):
     """Return the ranks that are left."""
     sent = comm.traffic.bytes_sent
-    reader, model = _made(given)
     strategy = methods.find("strategies", given.pop("strategy", "ring_allreduce"), "train.strategy")
+    train = strategy.load()
+    kind = typing.get_type_hints(train)["task"]
+    with kind.building():
+        reader, model = _made(given)
     options = {name: given.pop(name) for name in strategy.options if name in given}
     events, rates, left = [], [], [comm]
     dies = given.pop("dies", {}).get(str(MPI.COMM_WORLD.rank), (None, 0))
@@ -148,7 +152,7 @@ def _train(given, comm):
     left_bytes = given.pop("left_bytes", None)
     micro_batches.available_bytes = (lambda: left_bytes) if left_bytes else memory.available_bytes
     breaks = given.pop("breaks", None)
-    task = Dying(
+    task = type("DyingTask", (Dying, kind), {})(
         model,
         reader,
         comm,
@@ -169,10 +173,15 @@ def _train(given, comm):
         task.batches = functools.partial(_slowly, task.batches)
     if breaks is not None:
         _break(task, breaks)
-    history = strategy.load()(task, comm, **options)
-    weights = b"".join(np.asarray(variable).tobytes() for variable in model.trainable_variables)
-    flat = np.concatenate([np.asarray(variable).ravel() for variable in model.trainable_variables])
+    history = train(task, comm, **options)
     comm = left[-1]
+    task.collect(comm)
+    flat = np.empty(0)
+    if comm.rank == 0:
+        task.save(folder / "model.keras")
+        saved = keras.saving.load_model(folder / "model.keras")
+        flat = np.concatenate([np.asarray(variable).ravel() for variable in saved.trainable_variables])
+    weights = b"".join(np.asarray(variable).tobytes() for variable in task.model.trainable_variables)
     told = {"curves": history.curves, "steps": history.steps, "events": events, "rates": rates, "flat": flat.tolist()}
     told |= {"best_epoch": history.best_epoch, "iterations": int(task.optimizer.iterations)}
     told["sizes"] = [comm.size for comm in left]
