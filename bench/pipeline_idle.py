@@ -1,0 +1,56 @@
+"""How long the ranks of a pipeline wait, beside the bubble of its schedule: one core a rank, two by default.
+
+Dense layers of one width on noise; the share of the warm steps in which ranks wait, the mean over the ranks, by each
+schedule and number of micro-batches. One JSON line each: beside what it may be.
+
+    python bench/pipeline_idle.py [--ranks 2] [--width 1024] [--layers 8] [--epochs 4]
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT), str(HERE / "programs")]
+WAYS = [("gpipe", 4), ("gpipe", 16), ("1f1b", 4), ("1f1b", 16), ("pipedream", 1)]
+SLACK, ASYNC = 0.05, 0.10
+
+
+def main() -> None:
+    """Train by each and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--width", type=int, default=1024)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=4)
+    arguments = parser.parse_args()
+    from hvdedge import clusters, launch, schedules
+
+    for schedule, chunks in WAYS:
+        words = [schedule, str(chunks), *(str(getattr(arguments, name)) for name in ("width", "layers", "epochs"))]
+        program = str(HERE / "programs" / "dense_pipeline.py")
+        command = launch.mpirun(program, words, ranks=arguments.ranks, cluster=clusters.read_cluster("local"))
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        if done.returncode or not lines:
+            sys.exit(f"{schedule}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+        told = json.loads(lines[-1])
+        is_async = schedule == "pipedream"
+        most = ASYNC if is_async else schedules.bubble(chunks, arguments.ranks) + SLACK
+        figure = {
+            "figure": f"{schedule}{'' if is_async else f', {chunks} micro-batches'}: idle share",
+            "value": round(told["idle_share"], 3),
+            "at_most": round(most, 3),
+            "examples_per_second": round(told["examples_per_second"]),
+            "layers": [len(part) for part in told["parts"]],
+        }
+        print(json.dumps(figure), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""PartedTask: a TrainingTask of which each rank holds some of the layers, and no rank ever all of the weights."""
+
+import functools
+import itertools
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hvdedge import keras_files, part_costs
+from hvdedge.errors import InputError
+from hvdedge.memory import available_bytes
+from hvdedge.micro_batches import MARGIN
+from hvdedge.parallel import MeteredComm, agree, counts, receive_array, send_array
+from hvdedge.partition import Chain, Costs, balanced, without_weights
+from hvdedge.training import SEED_STATE, TrainingTask, means, seed_state
+
+FLOAT32 = "float32"
+COMMON = 2  # variables of an optimizer that are of no weight: its steps and its rate
+
+
+class PartedTask(TrainingTask):
+    """A TrainingTask for strategies that cut the model: it begins without weights, and each rank takes its part.
+
+    Attributes:
+        chain: the layers of the whole model, without weights.
+        model: this rank's part, once it is taken.
+        tells: whether this rank knows the loss: it holds the last layers.
+        cuts: the places in the chain at which the ranks' parts begin, and the last one's ends.
+        forward: collective; gives the outputs of rows that are not learnt from on the ranks that tell, of x, (rows,
+            ...), None on ranks that do not train, and the number of rows.
+        judged_rows: rows that are judged at once.
+    """
+
+    building = staticmethod(without_weights)
+
+    tells = True
+    cuts: list[int]
+    forward: Callable[[np.ndarray | None, int], np.ndarray | None]
+    judged_rows: int
+
+    def _take_model(self, model: keras.Model, comm: MeteredComm) -> None:
+        if self.precision.name != FLOAT32:
+            raise InputError(
+                f'train.precision: received "{self.precision.name}" for a strategy that cuts the model, allowed: '
+                f'"{FLOAT32}"; change it'
+            )
+        self._refuse_dealt()
+        self.chain = Chain(model)
+
+    @property
+    def parameters(self) -> int:
+        return self.chain.model.count_params()
+
+    @property
+    def part_names(self) -> list[list[str]]:
+        """The names of the layers of each rank."""
+        names = [layer.name for layer in self.chain.layers]
+        return [names[start:stop] for start, stop in itertools.pairwise(self.cuts)]
+
+    def cut(self, comm: MeteredComm, rows: int, in_flight: Sequence[int], measures: bool) -> None:
+        """Collective. Take this rank's part of the best partition for the ranks' speeds and memory.
+
+        Args:
+            rows: of a micro-batch.
+            in_flight: of how many micro-batches each part holds what its layers made.
+            measures: whether layers that were cut by what they cost by their shapes are then measured, each by the rank
+                that holds it, and cut again.
+        Raises:
+            InputError: where there are more ranks than parts, or a part fits into no rank's memory.
+        """
+        chain = self.chain
+        if len(chain.cuts) + 1 < comm.size:
+            tied = f", as {', '.join(chain.tied)} is used more than once" if chain.tied else ""
+            raise InputError(
+                f"train.strategy: received {comm.size} ranks for a model of {len(chain)} layers, allowed: up to "
+                f"{len(chain.cuts) + 1}{tied}; give fewer --ranks or a deeper model"
+            )
+        speeds = part_costs.speeds(self.speed, comm)
+        limits = counts(int((1 - MARGIN) * available_bytes() // self.local_ranks), comm).tolist()
+        costs = part_costs.counted(chain, rows, in_flight, self._slots())
+        self.cuts = _best(chain, costs, speeds, limits)
+        if measures:
+            here = slice(*self.cuts[comm.rank : comm.rank + 2])
+            costs = part_costs.measured(chain, costs, here, speeds[comm.rank], rows, comm)
+            self.cuts = _best(chain, costs, speeds, limits)
+        self._take_part(*self.cuts[comm.rank : comm.rank + 2])
+
+    def score(self, y: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the losses and scores of rows by their outputs, float32 (rows,)."""
+        return self._kind.losses(y, tf.cast(outputs, tf.float32))
+
+    def _slots(self) -> int:
+        """Return how many numbers the optimizer keeps of a weight."""
+        like = type(self.optimizer).from_config(self.optimizer.get_config())
+        like.build([keras.Variable(np.zeros(1))])
+        return len(like.variables) - COMMON
+
+    def _take_part(self, start: int, stop: int) -> None:
+        """Hold the layers of some places of the chain, with the weights that a model of all layers begins with."""
+        whole, numbers = self.chain.model, self.chain.numbers()
+        part = self.chain.part(start, stop)
+        place_of = {
+            id(variable): numbers[layer.name, place]
+            for layer in part.layers
+            for place, variable in enumerate(layer.variables)
+        }
+        self._hold(part, [place_of[id(variable)] for variable in part.variables], False)
+        trained = {id(variable): place for place, variable in enumerate(whole.trainable_variables)}
+        self._trained_places = [trained[id(whole.variables[place_of[id(each)]])] for each in part.trainable_variables]
+        drawn = [place for place, variable in enumerate(whole.variables) if SEED_STATE in variable.path]
+        for variable, place in zip(part.variables, self._places, strict=True):
+            if place in drawn:
+                variable.assign(seed_state(self.seed, 0, drawn.index(place), variable.shape))
+
+    def count(self, loss: float, score: float, steps: int = 1) -> None:
+        if not self.tells:
+            self._batch = None  # rows count once
+        super().count(loss, score, steps)
+
+    def validate(self, comm: MeteredComm) -> tuple[float, float]:
+        sums = np.zeros(3)
+        rows = self._reader.rows("validation")
+        for start in range(0, rows, self.judged_rows):
+            here = slice(start, min(start + self.judged_rows, rows))
+            x, y = self._reader.read("validation", here) if self.trains else (None, None)
+            outputs = self.forward(x, here.stop - here.start)
+            if outputs is not None:
+                losses, scores = self._judged(y, outputs)
+                sums += [np.sum(losses, dtype=float), np.sum(scores, dtype=float), len(losses)]
+        return means(sums, comm)
+
+    def collect(self, comm: MeteredComm) -> None:
+        weights = _gathered(((name, each) for name, each in self._arrays() if name.startswith("weights/")), comm)
+        with agree(comm):
+            try:
+                if comm.rank == 0:
+                    with h5py.File(self._collected, "w") as file:
+                        for name, array in weights:
+                            file[name] = array
+            finally:
+                for _ in weights:  # that others send
+                    pass
+
+    def save(self, path: pathlib.Path) -> None:
+        with h5py.File(self._collected, "r") as file:
+            keras_files.write(self.chain.model, path, lambda place: file[f"weights/{place}"][()])
+
+    @property
+    def _collected(self) -> pathlib.Path:
+        return self._scratch / "weights.h5"
+
+    def _all_arrays(self, comm: MeteredComm) -> Iterator[tuple[str, np.ndarray]]:
+        return _gathered(self._arrays(), comm)
+
+    def _named(self) -> dict[str, keras.Variable]:
+        named = super()._named()
+        weights = {name: variable for name, variable in named.items() if name.startswith("weights/")}
+        common, kept = self.optimizer.variables[:COMMON], self.optimizer.variables[COMMON:]
+        kinds = self._slots()
+        places = [*range(COMMON)]
+        places += [COMMON + place * kinds + kind for place in self._trained_places for kind in range(kinds)]
+        return weights | {
+            f"optimizer/{place}": variable for place, variable in zip(places, [*common, *kept], strict=True)
+        }
+
+    @functools.cached_property
+    def _judged(self) -> Callable:
+        return tf.function(self.score, reduce_retracing=True)
+
+
+def _best(chain: Chain, costs: Costs, speeds: list[float], limits: list[int]) -> list[int]:
+    """Return the best cuts.
+
+    Raises:
+        InputError: where a part does not fit, whatever the cuts.
+    """
+    found = balanced(costs, chain.cuts, speeds, limits)
+    if found is not None:
+        return found
+    found = balanced(costs, chain.cuts, speeds, [math.inf] * len(speeds))
+    assert found is not None
+    parts = enumerate(itertools.pairwise(found))
+    needed = [costs.memory_bytes(part, start, stop) for part, (start, stop) in parts]
+    rank = int(np.argmax(np.array(needed) - limits))
+    raise InputError(
+        f"train.strategy: received a model of which rank {rank} would hold {needed[rank]} bytes (weights, gradients, "
+        f"what the optimizer keeps, what layers make of the micro-batches under way), allowed: the {limits[rank]} that "
+        "it has left; give more --ranks, or a smaller batch_size or model"
+    )
+
+
+def _gathered(arrays: Iterator[tuple[str, np.ndarray]], comm: MeteredComm) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield on the root the arrays of all ranks, each name once; on others nothing, while they send theirs."""
+    if comm.rank:
+        for name, array in arrays:
+            send_array(name, array, comm, 0)
+        send_array("", np.empty(0), comm, 0)
+        return
+    seen = set()
+    for source in range(comm.size):
+        for name, array in arrays if source == 0 else _received(comm, source):
+            if name not in seen:
+                seen.add(name)
+                yield name, array
+
+
+def _received(comm: MeteredComm, source: int) -> Iterator[tuple[str, np.ndarray]]:
+    while True:
+        name, array = receive_array(comm, source)
+        if not name:
+            return
+        yield name, array
