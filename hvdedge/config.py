@@ -365,7 +365,9 @@ class _Reading:
     def _values(self, where: str, given: dict[str, Any], allowed: dict[str, Option], offered: Iterable[str]) -> dict:
         for key in given:
             if key not in allowed:
-                raise InputError(unknown(f"{self.path}: {where}.{key}", key, offered))
+                raise InputError(
+                    _of_others(self.path, where, key) or unknown(f"{self.path}: {where}.{key}", key, offered)
+                )
         values: dict[str, Any] = {}
         for key, option in allowed.items():
             default = self.seed if key == "seed" else option.default
@@ -383,6 +385,21 @@ class _Reading:
             return [value]
         place = _find_path(self.path, where, value)
         return [place] if place.is_dir() else _glob(place)
+
+
+def _of_others(path: pathlib.Path, where: str, key: str) -> str:
+    """Return the line that names the methods with an option that the chosen ones lack; nothing where none has it."""
+    owners = [
+        f"{choice} = {name!r}"
+        for choice, kind in CHOICES.get(where, {}).items()
+        for name in methods.names(kind)
+        if key in methods.find(kind, name, "").options
+    ]
+    if not owners:
+        return ""
+    return (
+        f"{path}: {where}.{key}: received an option of another method, allowed with {' or '.join(owners)}; leave it out"
+    )
 
 
 def _checked(path: pathlib.Path, where: str, value: object, wanted: Any) -> Any:

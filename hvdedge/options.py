@@ -3,11 +3,14 @@
 They are written in the signatures, read from the source without importing it, and checked by msgspec.
 """
 
+import sys
 import types
 import typing
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
+
+FINITE = sys.float_info.max
 
 Count = Annotated[int, Meta(ge=1)]
 """A whole number of things, at least one."""
@@ -21,10 +24,10 @@ SomeRanks = Annotated[int, Meta(ge=1, description="a whole number from 1, fewer 
 Natural = Annotated[int, Meta(ge=0)]
 """A whole number that may be zero."""
 
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=FINITE)]
 """A number above zero."""
 
-NonNegative = Annotated[float, Meta(ge=0)]
+NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
 """A number that may be zero."""
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -68,5 +71,5 @@ def spelled(wanted: Any) -> str:
         if bounds.description:
             return bounds.description
         ends = [("from", bounds.ge), ("above", bounds.gt), ("to", bounds.le), ("below", bounds.lt)]
-        return " ".join([spelled(whole), *(f"{word} {end}" for word, end in ends if end is not None)])
+        return " ".join([spelled(whole), *(f"{word} {end}" for word, end in ends if end not in (None, FINITE))])
     return {bool: "true, false", int: "a whole number", float: "a number", str: "a text in quotes"}[wanted]

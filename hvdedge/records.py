@@ -92,6 +92,17 @@ def read_run(folder: pathlib.Path) -> dict[str, RunRecord]:
     return {stage: read(path) for stage, path in paths.items() if path.exists()}
 
 
+def current(found: dict[str, RunRecord]) -> dict[str, RunRecord]:
+    """Return the records of stages that read what those before them made last, not something of an earlier time."""
+    made: dict[str, str] = {}
+    kept = {}
+    for stage, record in found.items():
+        if all(made.get(name, digest) == digest for name, digest in record.inputs.items()):
+            kept[stage] = record
+            made |= {name: output.sha256 for name, output in record.outputs.items()}
+    return kept
+
+
 def sha256(path: pathlib.Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:

@@ -146,7 +146,7 @@ def load(results: pathlib.Path) -> tuple[list[Run], list[str]]:
     folders = {path.parent.resolve() for stage in records.STAGES for path in results.rglob(f"{stage}.json")}
     for folder in sorted(folders):
         try:
-            found.append(Run(folder, records.read_run(folder)))
+            found.append(Run(folder, records.current(records.read_run(folder))))
         except InputError as error:
             left_out.append(str(error))
     if not found:

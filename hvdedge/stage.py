@@ -49,7 +49,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 GIVEN_BACK_BYTES = 1 << 22  # above the buffers of a block of rows: fresh pages for each cost more than its work
 KEPT_BYTES = 1 << 23  # of smaller buffers that were freed
 PROGRESS_SECONDS = 0.2  # between two progress events of a rank
-ENDED = "its process ended while others needed it; the system ends one when memory runs out"
+ENDED = (
+    "its process ended while others needed it; the system ends one when memory runs out; the same command goes on from "
+    "the last checkpoint"
+)
 SAME_WORD_SECONDS = 0.3  # what other ranks leave the root to tell of wrong input
 LAST_WORD_SECONDS = 1.0  # what the ranks wait for the one that tells of an error that all of them know
 

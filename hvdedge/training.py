@@ -158,7 +158,7 @@ class TrainingTask:
         if settings["patience"] and not reader.rows("validation"):
             raise InputError(
                 f"train.patience: received {settings['patience']} without rows for validation, allowed: 0"
-                "; set it to 0 or raise extract.validation"
+                "; set it to 0, raise extract.validation, or name some in the column of extract.by"
             )
 
     building: Callable[[], contextlib.AbstractContextManager] = staticmethod(contextlib.nullcontext)
@@ -422,6 +422,10 @@ class TrainingTask:
             self._keep_state()
         self.history.best_epoch = self._course.good_epochs - 1 if diverged else -1
         ends = self._should_end(epoch)
+        if ends and epoch + 1 < self.epochs:
+            self.note(
+                what="stopped_early", epoch=epoch + 1, action=f"kept the weights of epoch {self.history.best_epoch + 1}"
+            )
         if ends and self._best:
             for variable, value in zip(self.model.variables, self._best, strict=True):
                 variable.assign(value)

@@ -186,6 +186,8 @@ WRONG = [
     ("train.epochs=0", "train.epochs", "from 1"),
     ("train.batch_size=0", "train.batch_size", "from 1"),
     ("train.learning_rate=0", "train.learning_rate", "a number above 0"),
+    ("train.learning_rate=inf", "train.learning_rate", "a number above 0;"),
+    ("train.local_steps=4", "train.local_steps", "an option of another method, allowed with strategy = 'local_sgd'"),
     ("train.warmup_epochs=-1", "train.warmup_epochs", "from 0"),
     ("train.scaling=cubic", "train.scaling", "allowed: linear, none, sqrt; name one of these"),
     ("train.optimizer=adm", "train.optimizer", "did you mean 'adam'"),

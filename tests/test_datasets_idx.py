@@ -60,6 +60,13 @@ def test_files_of_the_test_are_those_that_its_pattern_names(read, workspace):
     assert read(files, test="more*")["split"] == ["train"] * 5 + ["test"] * 4
 
 
+def test_one_of_two_files_may_be_packed(read):
+    images, labels = content(drawn(2)), content(drawn(2, ()))
+    packed = read({f"{IMAGES}.gz": gzip.compress(images), LABELS: labels})
+    plain = read({IMAGES: images, f"{LABELS}.gz": gzip.compress(labels)})
+    assert packed["label"] == plain["label"] and packed["p11"] == plain["p11"]
+
+
 def test_images_need_no_labels(read):
     assert list(read({IMAGES: content(drawn(2, (2,)))})) == ["split", "p0", "p1", "_file", "_line"]
 

@@ -11,8 +11,8 @@ from hvdedge.errors import InputError
 from hvdedge.records import Output, RankRecord, RunRecord
 
 
-def record(**more):
-    return RunRecord("train", "digits", "r", "done", "local", "2026-01-01T00:00:00Z", 9.8, 1, **more)
+def record(stage="train", **more):
+    return RunRecord(stage, "digits", "r", "done", "local", "2026-01-01T00:00:00Z", 9.8, 1, **more)
 
 
 def test_a_record_has_the_names_of_the_contract(tmp_path):
@@ -37,6 +37,16 @@ def test_what_is_written_reads_back(tmp_path):
     written.write(tmp_path)
     assert records.read(tmp_path / "train.json") == written
     assert records.read_run(tmp_path) == {"train": written}
+
+
+def test_what_was_made_of_an_earlier_file_is_not_current():
+    def made(stage, digest, inputs):
+        return record(stage=stage, outputs={f"{stage}.out": records.Output(1, digest)}, inputs=inputs)
+
+    train, evaluate = made("train", "new", {}), made("evaluate", "e", {"train.out": "old", "given.csv": "g"})
+    assert records.current({"train": train, "evaluate": evaluate}) == {"train": train}
+    again = made("evaluate", "e", {"train.out": "new", "given.csv": "g"})
+    assert records.current({"train": train, "evaluate": again}) == {"train": train, "evaluate": again}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"stage": "train"}', "\xff"])

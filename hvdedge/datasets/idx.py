@@ -33,7 +33,7 @@ TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: 
 GZIP = b"\x1f\x8b"
 BATCH_BYTES = 1 << 22
 MOST_VALUES = 1 << 16  # of an image: each becomes a column
-WORDS = re.compile(r"images|labels|idx\d+", re.IGNORECASE)
+WORDS = re.compile(r"images|labels|idx\d+|\.gz$", re.IGNORECASE)
 BROKEN = OSError, EOFError, zlib.error, struct.error
 
 

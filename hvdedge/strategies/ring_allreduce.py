@@ -164,7 +164,7 @@ def _compiled(task: TrainingTask, overlap: bool, variables: list[tf.Variable]) -
         with tf.control_dependencies(grads):
             began = tf.timestamp()
         if overlap:
-            grads = [hvd.allreduce(grad, op=hvd.Sum, name=f"gradient {number}") for number, grad in enumerate(grads)]
+            grads = [hvd.allreduce(grad, op=hvd.Sum, name=f"gradient_{number}") for number, grad in enumerate(grads)]
         else:
             with tf.control_dependencies([began]):
                 grads = hvd.grouped_allreduce([tf.identity(grad) for grad in grads], op=hvd.Sum)

@@ -58,6 +58,7 @@ def trained(tmp_path_factory):
                 named["known speeds"] = {**same, "speeds": [1, 3], "balance": "always"}
                 named["slow rank"] = {**same, "rows": 6000, "slow_rank": 1, "balance": "always"}
                 named["even"] = {**same, "rows": 6000}
+                named["overlap"] = {**same, "rows": 6000, "overlap": True}
             if ranks == 4:
                 rate = {"rows": 64, "batch_size": 4, "learning_rate": 0.01, "warmup_epochs": 2, "epochs": 4}
                 named |= {scaling: {**rate, "scaling": scaling} for scaling in SCALES} | {"costs": {"epochs": 2}}
@@ -161,6 +162,10 @@ def test_lanes_follow_speeds_that_are_known_or_measured_and_change_no_sum(traine
     assert 1 <= len(moves) <= 10
     assert all(sum(event["lanes"]) == 64 for event in moves)
     assert moves[-1]["lanes"][1] < 16 < moves[-1]["lanes"][0]  # from 32 each
+
+
+def test_gradients_that_are_sent_while_others_are_computed_are_the_same(trained):
+    np.testing.assert_allclose(trained(2)["overlap"]["flat"], trained(2)["even"]["flat"], atol=1e-6)
 
 
 def test_a_run_that_stopped_goes_on_bit_for_bit(train, tmp_path):
