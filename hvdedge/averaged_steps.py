@@ -40,7 +40,7 @@ class AveragedSteps:
         if not self._theta.size:
             self._theta = local.flat(self._task.variables())
         told = self._local.look(batch)
-        self._seen += self._local.go()
+        self._seen += self._local.go() * batch.together
         self._count += 1
         if self._count == self._local_steps:
             self._average()

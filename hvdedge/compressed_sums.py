@@ -133,7 +133,7 @@ class LargestSum:
         sent = np.empty(count, [("place", np.int32), ("value", np.float32)])
         sent["place"], sent["value"] = places, self._left[places]
         self._left[places] = 0
-        if self._momentum:
+        if self._momentum and count < self._size:  # where all is sent nothing is late, as a plain optimizer has it
             self._speed[places] = 0
         total = np.zeros(self._size, np.float32)
         every = allgather_rows(sent, self._comm)

@@ -13,7 +13,7 @@ from hvdedge.training import TrainingTask
 
 
 class LocalSteps:
-    """Gradients of the weighted mean over this rank's rows, and what the optimizer makes of them.
+    """Gradients of the mean over this rank's rows, each times its weight, and what the optimizer makes of them.
 
     With `proximal` above 0 a step also goes back towards the weights that `hold` took: by as much of the way to them.
     """
@@ -35,7 +35,7 @@ class LocalSteps:
 
     def look(self, batch: Batch) -> tuple[float, float]:
         """Compute the gradient of a batch at the weights as they are; return its weighted sums of loss and score."""
-        self._weight = float(batch.weights.sum())
+        self._weight = float(np.count_nonzero(batch.weights) / batch.together)
         loss, score, self._grads = self.sums(self._task.parts(batch))
         return loss, score
 
@@ -50,7 +50,7 @@ class LocalSteps:
         return float(loss), float(score), grads
 
     def go(self) -> float:
-        """Take the step of that gradient; return the weight of its rows. Without rows there is no step."""
+        """Take the step of that gradient; return the share of its rows. Without rows there is no step."""
         if self._weight:
             self._apply(self._grads, tf.constant(1 / self._weight, tf.float32))
         return self._weight
@@ -60,7 +60,7 @@ class LocalSteps:
         self._apply([tf.constant(part) for part in _parts(self._variables, gradient)], tf.constant(1.0, tf.float32))
 
     def gradient(self) -> tuple[np.ndarray, float]:
-        """Return that gradient, float32 (numbers,), as `flat` gives the weights, and the weight of its rows."""
+        """Return that gradient, float32 (numbers,), as `flat` gives the weights, and its share of the step's rows."""
         return flat(self._grads) / max(self._weight, 1e-30), self._weight
 
     def _gradients(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list]:

@@ -38,7 +38,7 @@ class MicroBatches:
         self.rows = self._batch_size = self._largest = self._whole = batch_size
         self._is_on, self._local_ranks = is_on, local_ranks
         self._events: list[dict] = []
-        self._row_bytes = PASSES * 4 * sum(_numbers(layer) for layer in model.layers)
+        self._row_bytes = self._least_row_bytes = PASSES * 4 * sum(_numbers(layer) for layer in model.layers)
         self._is_short = False
         self.settle()
         if is_on:
@@ -59,7 +59,7 @@ class MicroBatches:
 
     def at_once(self, rows: int) -> int:
         """Return how many rows to judge at once, where so many are wished for."""
-        return rows if self.rows == self._batch_size else min(rows, FORWARD * self.rows)
+        return min(rows, FORWARD * self.rows) if self._is_on else rows
 
     def look(self) -> None:
         """Look between two steps whether the next one fits."""
@@ -67,7 +67,7 @@ class MicroBatches:
             return
         peak, resident = peak_rss_bytes(), resident_bytes()
         if peak > self._peak:
-            self._row_bytes = (peak - resident) / self._largest
+            self._row_bytes = max((peak - resident) / self._largest, self._least_row_bytes)
         self.settle()
         left_bytes = available_bytes() // self._local_ranks
         self._shrink(left_bytes)
@@ -75,10 +75,10 @@ class MicroBatches:
         largest = self._whole if more == self._batch_size else more
         if self.rows < more and 2 * largest * self._row_bytes < _room(left_bytes):
             self.rows, self._largest = more, largest
-            self._tell(left_bytes, f"steps in parts of {self.rows} rows again")
+            self._tell(left_bytes, f"steps in parts of {self.rows} rows again", is_short=False)
 
     def take_events(self) -> list[dict]:
-        """Return what was done since the last call, for the record."""
+        """Return what was done since the last call, for the record, and whether memory was short (`is_short`)."""
         events, self._events = self._events, []
         return events
 
@@ -93,8 +93,9 @@ class MicroBatches:
             self._tell(left_bytes, f"steps in parts of {self.rows} rows")
         self._is_short = is_short
 
-    def _tell(self, left_bytes: int, action: str) -> None:
-        self._events.append({"left_bytes": left_bytes, "row_bytes": round(self._row_bytes), "action": action})
+    def _tell(self, left_bytes: int, action: str, is_short: bool = True) -> None:
+        event = {"left_bytes": left_bytes, "row_bytes": round(self._row_bytes), "action": action}
+        self._events.append({**event, "is_short": is_short})
 
 
 def _room(left_bytes: int) -> float:

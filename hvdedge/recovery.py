@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Self
 
+import numpy as np
 from mpi4py import MPI
 
 from hvdedge.parallel import MeteredComm
@@ -30,6 +31,7 @@ from hvdedge.parallel import MeteredComm
 LOST = {MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED}
 LIMIT_SECONDS = 120.0
 WORD_SECONDS = 1.0  # in which a rank that failed for a loss elsewhere is told of it
+_broken: list[MPI.Request] = []  # hold the numbers of lost communicators, where late messages may still arrive
 _watching: "list[Survivors]" = []  # those of this process: MPI calls one function for all of them
 
 
@@ -74,11 +76,12 @@ class Survivors:
                     raise
                 is_done = False
             noticed = time.perf_counter()
-            with contextlib.nullcontext() if is_done else limited("meet after the loss of others", self.comm):
-                if not is_done:
+            if not is_done:
+                with limited("end what was under way when others were lost", self.comm):
                     let_go()
-                if self._agree(is_done):
-                    return
+            if self._agree(is_done):  # when all have come, however long a step of theirs takes
+                return
+            with limited("meet after the loss of others", self.comm):
                 self.comm = self.comm.Shrink()
             self.noticed = noticed
             self.comm.Set_errhandler(_handler())
@@ -136,5 +139,6 @@ def _revoke(comm: MPI.Comm, code: int) -> None:
     if kind in LOST or comm.Get_failed().size:  # collectives were seen to call it an unknown error
         for survivors in _watching:
             survivors.take_in()
+        _broken.append(comm.Recv_init(np.empty(0), 0))
         if kind != MPI.ERR_REVOKED:
             comm.Revoke()

@@ -15,6 +15,7 @@ Source: The HDF Group, HDF5 virtual dataset (RFC), 2014.
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,7 @@ DATASETS = ("x", "y")
 WEIGHT, CLIENT = "weight", "client"  # of the training rows; the second where they have clients
 CHUNK_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 23
-BLOCK_ROWS = 4096  # of which some are picked
+BLOCK_ROWS, BLOCK_BYTES = 4096, 1 << 24  # of which some are picked, at most
 
 
 @dataclass(frozen=True)
@@ -235,10 +236,12 @@ class FeatureReader:
         x, y = self._data[f"{split}/x"], self._data[f"{split}/y"]
         chosen, place = np.unique(rows, return_inverse=True)
         xs, ys = [x[:0]], [y[:0]]
-        for start in np.unique(chosen // BLOCK_ROWS) * BLOCK_ROWS:  # at once, as HDF5 goes through parts for each row
-            inside = chosen[slice(*np.searchsorted(chosen, [start, start + BLOCK_ROWS]))] - start
-            xs.append(x[start : start + BLOCK_ROWS][inside])
-            ys.append(y[start : start + BLOCK_ROWS][inside])
+        row_bytes = x.dtype.itemsize * math.prod(x.shape[1:])
+        block = max(min(BLOCK_ROWS, BLOCK_BYTES // max(row_bytes, 1)), 1)
+        for start in np.unique(chosen // block) * block:  # at once, as HDF5 goes through parts for each row
+            inside = chosen[slice(*np.searchsorted(chosen, [start, start + block]))] - start
+            xs.append(x[start : start + block][inside])
+            ys.append(y[start : start + block][inside])
         return self.unpack(np.concatenate(xs))[place], np.concatenate(ys)[place]
 
     def stored(self, split: str, rows: slice) -> tuple[np.ndarray, np.ndarray]:

@@ -438,10 +438,12 @@ class TrainingTask:
         """Collective. Note where memory was short, and let rows that are held in advance take half as much there."""
         events = [{"rank": comm.rank, "host": socket.gethostname(), **one} for one in self._micro_batches.take_events()]
         found = [event for rank in allgather_json(events, comm) for event in rank]
+        is_short = False
         for event in found:
+            is_short |= event.pop("is_short")
             self.note(what="memory_short", **event)
         shard = self.__dict__.get("_shard")  # not made for this
-        if found and isinstance(shard, Lanes):
+        if is_short and isinstance(shard, Lanes):
             self._held_bytes //= 2
             shard.hold(self._held_bytes)
 
@@ -517,8 +519,9 @@ class TrainingTask:
         if comm.rank == furthest and self._step:
             self._course = self._course_before  # as the end of an epoch is done again
         curves = {name: curve[: self.epoch] for name, curve in self.history.curves.items()}
-        facts = {"curves": curves, "best_epoch": self.history.best_epoch, **self._facts()}
-        facts = bcast_json(facts, comm, furthest)
+        facts = {"curves": curves, "best_epoch": self.history.best_epoch, "held_bytes": self._held_bytes}
+        facts = bcast_json(facts | self._facts(), comm, furthest)
+        self._held_bytes = facts["held_bytes"]
         self._take(checkpoints.spread(self._arrays(), comm, furthest))
         self._follow(facts)
         self.history = dataclasses.replace(self.history, curves=facts["curves"], best_epoch=facts["best_epoch"])
@@ -535,14 +538,12 @@ class TrainingTask:
         return {
             "course": dataclasses.asdict(self._course),
             "precision": [self.precision.name, self.precision.state()],
-            "held_bytes": self._held_bytes,
         }
 
     def _follow(self, facts: dict[str, Any]) -> None:
         self._course = Course(**facts["course"])
         self.learning_rate = self._settings["learning_rate"] * self._course.rate_scale
         self.precision.restore(facts["precision"][1])
-        self._held_bytes = facts["held_bytes"]
 
     def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield by name all arrays that are needed to go on, alike on every rank."""
@@ -654,8 +655,8 @@ class TrainingTask:
         """Tell whether this is the last epoch, by count or because validation stopped improving; alike on all ranks."""
         patience = self._settings["patience"]
         curve = self.history.curves["validation_loss"]
-        if patience and None not in curve:
-            best = int(np.argmin(np.array(curve, float)))
+        if patience and curve:
+            best = int(np.argmin([math.inf if loss is None else loss for loss in curve]))
             self.history.best_epoch = best
             if best == len(curve) - 1:
                 self._best = [np.array(variable) for variable in self.model.variables]

@@ -33,3 +33,10 @@ def test_momentum_gathers_until_a_number_is_sent(comm):
         assert summed.sum(np.array([100.0, 1.0], np.float32)).tolist() == [100.0, 0.0]
     assert summed.rest().tolist() == [0.0, 4.25]
     assert summed.sum(np.array([0.0, 1.0], np.float32)).tolist() == [0.0, 1.0]
+
+
+def test_momentum_is_kept_where_all_is_sent(comm):
+    summed = LargestSum(1.0, 0.5, 2, comm)
+    first, second = np.array([1.0, -2.0], np.float32), np.array([3.0, 1.0], np.float32)
+    np.testing.assert_array_equal(summed.sum(first), first)
+    np.testing.assert_array_equal(summed.sum(second), 0.5 * first + second)

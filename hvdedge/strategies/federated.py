@@ -67,6 +67,7 @@ def train(
     owned = _deal(task, comm, partition, alpha)
     rows = [len(its) for its in owned]
     task.keep_to(owned[comm.rank])
+    del owned
     if noise:
         task.growth = math.inf  # losses would tell of clients
     elif fraction < 1:
@@ -134,8 +135,18 @@ def _check(
             f"train.fraction: received {fraction} with secure and noise, which draws clients independently and so may "
             "draw too few, allowed: 1; change one of them"
         )
+    if noise and task.precision.is_scaled:
+        raise InputError(
+            f'train.precision: received "{task.precision.name}" with noise, whose scale follows from clients, allowed: '
+            '"float32" or "bfloat16"; change it'
+        )
     if drop_out and not secure:
         raise InputError(f"train.drop_out: received {drop_out} without secure, allowed with secure = true; set it")
+    if drop_out and not _most_silent(least):
+        raise InputError(
+            f"train.drop_out: received {drop_out} with {least} clients in a round, of whom {_must_stay(least)} have to "
+            "stay, allowed: 0; give more --ranks"
+        )
     if noise and task.keeps_beside_weights:
         raise InputError(
             f"train.noise: received {noise} for a model that keeps means of its inputs beside its weights, which would "
@@ -194,9 +205,17 @@ def _chosen(comm: MeteredComm, fraction: float, independently: bool, seed: list[
 
 def _silent(chosen: list[int], drop_out: float, seed: list[int]) -> list[int]:
     """Return which clients fall silent: never so many that the round would be lost, or tell of one client."""
-    most = len(chosen) - max(threshold(len(chosen)), LEAST_MEMBERS)
+    most = _most_silent(len(chosen))
     drawn = np.random.default_rng([*seed, 2]).random(len(chosen)) < drop_out
     return [client for client, is_silent in zip(chosen, drawn, strict=True) if is_silent][:most]
+
+
+def _must_stay(clients: int) -> int:
+    return max(threshold(clients), LEAST_MEMBERS)
+
+
+def _most_silent(clients: int) -> int:
+    return max(clients - _must_stay(clients), 0)
 
 
 def _mean(total: np.ndarray, deviation: float, expected: float) -> np.ndarray:

@@ -4,8 +4,9 @@ With b rows a rank on n ranks a step is one of gradient descent on the mean of n
 up to 1 over all ranks, so uneven shards do not bias the mean, and a rank without rows adds zero. The learning rate
 grows with the global batch.
 
-When ranks are lost the others go on, as each has all that a step needs. What is lost is the step under way, and what
-its exchange had in it; batches are n * b rows for the n that are left. See `hvdedge.recovery`, `TrainingTask.go_on`.
+When ranks are lost the others go on, as each has all that a step needs, with sums by messages of ours: Horovod does not
+look whether its own arrive when it begins. What is lost is the step under way, and what its exchange had in it; batches
+are n * b rows for the n that are left. See `hvdedge.recovery`, `TrainingTask.go_on`.
 
 With slow links ranks exchange less: the gradients of `accumulate` batches at once, or in fewer bytes, see
 `hvdedge.compressed_sums`. Then, and where shares of the batch follow speeds, by messages of ours: Horovod sums whole
@@ -82,9 +83,12 @@ def train(
             steps = AccumulatedSteps(task, comm, accumulate, exchange, density, warmup_epochs)
 
         def work() -> None:
+            nonlocal steps
             comm = survivors.comm
             if survivors.noticed is not None:
                 task.go_on(comm)
+                if isinstance(steps, Steps):
+                    steps = AccumulatedSteps(task, comm, 1, "float32", density, warmup_epochs)
                 steps.begin(comm)
                 task.lost(comm, time.perf_counter() - survivors.noticed)
             balancing = Balance(task, comm) if follows and comm.size > 1 else None
@@ -99,7 +103,7 @@ def train(
                     break
             steps.end()
 
-        survivors.work(work, steps.end)
+        survivors.work(work, lambda: steps.end())
     return task.history
 
 
@@ -129,10 +133,12 @@ class Steps:
         *parts, last = self._task.parts(batch)
         loss, score, held = self._local.sums(parts) if parts else (0.0, 0.0, [])
         step = self._last_step if parts else self._step
+        began = time.perf_counter()
         last_loss, last_score, idle_seconds = step(last.x, last.y, last.weights, held)
+        took_seconds = time.perf_counter() - began  # which the wall clock, that may be set meanwhile, does not exceed
         self._comm.traffic.bytes_sent += self._sent_bytes
         self._comm.traffic.bytes_received += self._sent_bytes
-        self._comm.traffic.idle_seconds += float(idle_seconds)
+        self._comm.traffic.idle_seconds += min(max(float(idle_seconds), 0.0), took_seconds)
         return loss + float(last_loss), score + float(last_score)
 
     def meet(self) -> None:

@@ -107,7 +107,7 @@ def test_a_number_of_a_row_is_told_by_the_rest_of_it(load, hvdedge, record):
             ['borders=["2024-01-09", "soon"]'],
             "extract.borders: received ['2024-01-09', 'soon'], allowed: rising values",
         ),
-        (["task=regression"], "extract.task: received 'task', allowed: "),
+        (["task=regression"], "extract.task: received an option of another method, allowed with extractor = 'table'"),
     ],
 )
 def test_what_cannot_be_cut_is_told_in_one_line(load, hvdedge, changes, line):

@@ -389,16 +389,17 @@ def test_a_stream_of_fewer_lines_than_epochs_has_fewer_epochs(trained):
 
 
 class Accumulated:
-    """Descent on the mean gradient of several lines."""
+    """Descent on the mean gradient over the rows of several lines."""
 
     def __init__(self, lines):
-        self._lines, self._held = lines, []
+        self._lines, self._held, self._rows = lines, [], 0
 
     def __call__(self, everyone, slopes, counts, line, lines):
-        self._held.append(sum(n * slope for n, slope in zip(counts, slopes, strict=True) if n) / sum(counts))
+        self._held.append(sum(n * slope for n, slope in zip(counts, slopes, strict=True) if n))
+        self._rows += sum(counts)
         if len(self._held) < self._lines and line + 1 < lines:
             return everyone
-        mean, self._held = np.mean(self._held, axis=0), []
+        mean, self._held, self._rows = np.sum(self._held, axis=0) / self._rows, [], 0
         return everyone - RATE * mean
 
 

@@ -59,6 +59,7 @@ def trained(tmp_path_factory):
                 named["slow rank"] = {**same, "rows": 6000, "slow_rank": 1, "balance": "always"}
                 named["even"] = {**same, "rows": 6000}
                 named["overlap"] = {**same, "rows": 6000, "overlap": True}
+                named["accumulated"] = {**descent, "rows": 13, "batch_size": 2, "accumulate": 4}
             if ranks == 4:
                 rate = {"rows": 64, "batch_size": 4, "learning_rate": 0.01, "warmup_epochs": 2, "epochs": 4}
                 named |= {scaling: {**rate, "scaling": scaling} for scaling in SCALES} | {"costs": {"epochs": 2}}
@@ -162,6 +163,11 @@ def test_lanes_follow_speeds_that_are_known_or_measured_and_change_no_sum(traine
     assert 1 <= len(moves) <= 10
     assert all(sum(event["lanes"]) == 64 for event in moves)
     assert moves[-1]["lanes"][1] < 16 < moves[-1]["lanes"][0]  # from 32 each
+
+
+def test_batches_that_are_accumulated_count_by_their_rows(trained):
+    _, weights = plain_gradient_descent(13, 2, 13, 0.1)  # four batches of four rows, of which the last has one
+    np.testing.assert_allclose(trained(2)["accumulated"]["flat"], weights, atol=3e-6)
 
 
 def test_gradients_that_are_sent_while_others_are_computed_are_the_same(trained):
