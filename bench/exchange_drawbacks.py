@@ -10,9 +10,7 @@ import argparse
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -25,27 +23,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=6)
     arguments = parser.parse_args()
-    from hvdedge import clusters, launch
+    from ranks import slots, told
 
-    with tempfile.NamedTemporaryFile("w", prefix="hosts-") as hosts:
-        hosts.write(f"localhost slots={RANKS}\n")
-        hosts.flush()
-        words = [str(arguments.seeds)]
-        program = str(HERE / "programs" / "exchange_drawbacks.py")
-        command = launch.mpirun(program, words, ranks=RANKS, cluster=clusters.read_cluster(hosts.name))
-        place = command.index("--wdir")
-        command[place:place] = ["-x", f"PYTHONPATH={ROOT}"]
-        plain = None
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
-            for line in run.stdout:
-                if not line.startswith("{"):
-                    continue
-                told = json.loads(line)
-                mean = statistics.mean(told["epochs"])
-                plain = plain or mean
-                figure = {"figure": f"epochs to .95: {told['way']}", "value": round(mean, 2)}
-                print(json.dumps({**figure, "ratio": round(mean / plain, 2), "epochs": told["epochs"]}), flush=True)
-        sys.exit(run.returncode)
+    with slots(RANKS) as cluster:
+        ways = told("exchange_drawbacks.py", [str(arguments.seeds)], ranks=RANKS, cluster=cluster, seconds=3600)
+    plain = statistics.mean(ways[0]["epochs"])
+    for way in ways:
+        mean = statistics.mean(way["epochs"])
+        figure = {"figure": f"epochs to .95: {way['way']}", "value": round(mean, 2), "ratio": round(mean / plain, 2)}
+        print(json.dumps({**figure, "epochs": way["epochs"]}), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import json
 import pathlib
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -29,23 +28,21 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 3, 4, 5, 6])
     parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
-    with tempfile.NamedTemporaryFile("w", prefix="hosts-") as hosts:
-        hosts.write(f"localhost slots={max(arguments.ranks)}\n")
-        hosts.flush()
-        _compare(hosts.name, arguments)
+    from ranks import slots
+
+    with slots(max(arguments.ranks)) as cluster:
+        _compare(cluster, arguments)
 
 
-def _compare(hosts: str, arguments: argparse.Namespace) -> None:
+def _compare(cluster, arguments: argparse.Namespace) -> None:
     from digits_runs import run
-
-    from hvdedge import clusters
 
     for ranks in arguments.ranks:
         for name, (strategy, options) in STRATEGIES.items():
             if strategy == "parameter_server" and ranks < 2:
                 continue  # a server and a worker at least
             words = "--epochs", str(arguments.epochs)
-            told = run(strategy, options, *words, ranks=ranks, cluster=clusters.read_cluster(hosts))
+            told = run(strategy, options, *words, ranks=ranks, cluster=cluster)
             figure = {
                 "figure": f"{name} on {ranks} ranks",
                 "idle_share": round(told["idle_share"], 3),

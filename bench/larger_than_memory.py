@@ -51,7 +51,9 @@ def main() -> None:
 
 def _trained(folder: pathlib.Path, size_bytes: int, files: list[str], rows: str) -> dict:
     """Return what the fuller of two ranks told."""
-    from hvdedge import clusters, launch
+    from ranks import told
+
+    from hvdedge import clusters
 
     program = str(HERE / "programs" / "large_features.py")
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
@@ -59,12 +61,8 @@ def _trained(folder: pathlib.Path, size_bytes: int, files: list[str], rows: str)
         words = [sys.executable, program, "make", str(folder), str(size_bytes // ROW_BYTES)]
         subprocess.run(words, check=True, env=environment)
     words = ["train", str(folder), "--rows", rows, "--memory", str(MEMORY_MB), "--groups", *files]
-    command = launch.mpirun(program, words, ranks=2, cluster=clusters.read_cluster("local"))
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
-    if done.returncode or not lines:
-        sys.exit(f"{folder.name}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return max(json.loads(lines[-1]), key=lambda told: told["mb"])
+    both = told("large_features.py", words, ranks=2, cluster=clusters.read_cluster("local"), seconds=1800)[-1]
+    return max(both, key=lambda one: one["mb"])
 
 
 if __name__ == "__main__":

@@ -9,11 +9,8 @@ the fullest one, beside one rank.
 
 import argparse
 import json
-import os
 import pathlib
-import subprocess
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -28,27 +25,20 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=2048)
     parser.add_argument("--layers", type=int, default=12)
     arguments = parser.parse_args()
-    with tempfile.NamedTemporaryFile("w", prefix="hosts-") as hosts:
-        hosts.write(f"localhost slots={max(arguments.ranks)}\n")
-        hosts.flush()
-        _compare(hosts.name, arguments)
+    from ranks import slots
+
+    with slots(max(arguments.ranks)) as cluster:
+        _compare(cluster, arguments)
 
 
-def _compare(hosts: str, arguments: argparse.Namespace) -> None:
-    from hvdedge import clusters, launch
+def _compare(cluster, arguments: argparse.Namespace) -> None:
+    from ranks import told
 
     one = None
     for ranks in arguments.ranks:
         words = ["1f1b", "8", str(arguments.width), str(arguments.layers), "1", "512"]
-        program = str(HERE / "programs" / "dense_pipeline.py")
-        command = launch.mpirun(program, words, ranks=ranks, cluster=clusters.read_cluster(hosts))
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
-        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-        if done.returncode or not lines:
-            sys.exit(f"{ranks} ranks: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
-        told = json.loads(lines[-1])
-        grown = told["grown_bytes"]
+        (costs,) = told("dense_pipeline.py", words, ranks=ranks, cluster=cluster)
+        grown = costs["grown_bytes"]
         one = one or grown[0]
         figure = {
             "figure": f"{ranks} ranks: memory of all / of one that holds all",
@@ -56,7 +46,7 @@ def _compare(hosts: str, arguments: argparse.Namespace) -> None:
             "at_most": AT_MOST,
             "fullest": round(max(grown) / one, 3),
             "mb": [round(each / 1e6) for each in grown],
-            "weights_mb": round(4 * told["parameters"] / 1e6),
+            "weights_mb": round(4 * costs["parameters"] / 1e6),
         }
         print(json.dumps(figure), flush=True)
 

@@ -8,9 +8,7 @@ schedule and number of micro-batches. One JSON line each: beside what it may be.
 
 import argparse
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -28,26 +26,22 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=4)
     arguments = parser.parse_args()
-    from hvdedge import clusters, launch, schedules
+    from ranks import told
+
+    from hvdedge import clusters, schedules
 
     for schedule, chunks in WAYS:
         words = [schedule, str(chunks), *(str(getattr(arguments, name)) for name in ("width", "layers", "epochs"))]
-        program = str(HERE / "programs" / "dense_pipeline.py")
-        command = launch.mpirun(program, words, ranks=arguments.ranks, cluster=clusters.read_cluster("local"))
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
-        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-        if done.returncode or not lines:
-            sys.exit(f"{schedule}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
-        told = json.loads(lines[-1])
+        cluster = clusters.read_cluster("local")
+        (costs,) = told("dense_pipeline.py", words, ranks=arguments.ranks, cluster=cluster)
         is_async = schedule == "pipedream"
         most = ASYNC if is_async else schedules.bubble(chunks, arguments.ranks) + SLACK
         figure = {
             "figure": f"{schedule}{'' if is_async else f', {chunks} micro-batches'}: idle share",
-            "value": round(told["idle_share"], 3),
+            "value": round(costs["idle_share"], 3),
             "at_most": round(most, 3),
-            "examples_per_second": round(told["examples_per_second"]),
-            "layers": [len(part) for part in told["parts"]],
+            "examples_per_second": round(costs["examples_per_second"]),
+            "layers": [len(part) for part in costs["parts"]],
         }
         print(json.dumps(figure), flush=True)
 

@@ -28,12 +28,26 @@ def save(folder: pathlib.Path, epoch: int, arrays: Named, facts: dict[str, Any],
         arrays: passed through on every rank, as getting one may take messages; the root's are written.
         facts: what JSON can hold, of the root.
     """
-    if comm.rank:
-        for _ in arrays:
-            pass
+    path = folder / f"epoch-{epoch:05d}.h5"
+    write(path, arrays, facts, comm)
     with agree(comm):
         if comm.rank == 0:
-            _save(folder, epoch, arrays, facts)
+            _forget_but(path)
+
+
+def write(path: pathlib.Path, arrays: Named, facts: dict[str, Any], comm: MeteredComm) -> None:
+    """Collective. Let the root write a file of arrays and facts, as `save` takes them."""
+    mine = iter(arrays)
+    with agree(comm):
+        try:
+            if comm.rank == 0:
+                with records.replacing(path) as temporary, h5py.File(temporary, "w") as file:
+                    file.attrs["facts"] = json.dumps(facts)
+                    for name, array in mine:
+                        file[name] = array
+        finally:
+            for _ in mine:  # also where it cannot be written, as others send
+                pass
 
 
 def load(folder: pathlib.Path, comm: MeteredComm) -> tuple[dict[str, Any], Named] | None:
@@ -72,17 +86,9 @@ def clear(folder: pathlib.Path, comm: MeteredComm) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _save(folder: pathlib.Path, epoch: int, arrays: Named, facts: dict[str, Any]) -> None:
-    path = folder / f"epoch-{epoch:05d}.h5"
-    others = iter(arrays)
-    try:
-        with records.replacing(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["facts"] = json.dumps(facts)
-            for name, array in others:
-                file[name] = array
-    finally:
-        for _ in others:  # that others send
-            pass
+def _forget_but(path: pathlib.Path) -> None:
+    """Put a checkpoint at the head of the list, and remove all but KEPT."""
+    folder = path.parent
     kept = [[path.name, records.sha256(path)], *(entry for entry in _listed(folder) if entry[0] != path.name)][:KEPT]
     records.replace(folder / "latest.json", msgspec.json.encode(kept))
     for old in set(folder.glob("epoch-*.h5")) - {folder / name for name, _ in kept}:

@@ -30,12 +30,11 @@ from hvdedge.errors import InputError
 from hvdedge.shards import PIECES, Batch, Rows, batch_of, mean_weight, row_bytes
 
 
-def fitting(reader: Rows, lines: int, width: int, held_bytes: int) -> tuple[int, int]:
+def fitting(row_bytes: int, lines: int, width: int, held_bytes: int) -> tuple[int, int]:
     """Return how many of the lines are in a window where a rank holds `width` lanes, and how many lanes then fit."""
-    lane_bytes = row_bytes(reader)  # of a line
-    held_lines = held_bytes // (lane_bytes * width)
+    held_lines = held_bytes // (row_bytes * width)
     window_lines = lines if held_lines >= lines else max(held_lines // 2, 1)  # and one ahead
-    return window_lines, max(held_bytes // (lane_bytes * min(2 * window_lines, max(lines, 1))), width)
+    return window_lines, max(held_bytes // (row_bytes * min(2 * window_lines, max(lines, 1))), width)
 
 
 @dataclass
@@ -72,13 +71,14 @@ class Lanes:
         self._ahead: Future[_Window] = Future()
         self._is_left = False
         self._width = width
-        _check(row_bytes(reader), width, self._lines, held_bytes)
+        self._row_bytes, self._empty = row_bytes(reader), reader.read("train", slice(0, 0))
+        _check(self._row_bytes, width, self._lines, held_bytes)
         self.hold(held_bytes)
         self.take(lanes)
 
     def hold(self, held_bytes: int) -> None:
         """Take so much memory from the next epoch on; alike on all ranks."""
-        self._window_lines, _ = fitting(self._reader, self._lines, self._width, held_bytes)
+        self._window_lines, _ = fitting(self._row_bytes, self._lines, self._width, held_bytes)
 
     def take(self, lanes: slice) -> None:
         """Hold these lanes from the next batch on."""
@@ -133,7 +133,7 @@ class Lanes:
 
     def _read(self, number: int, lines: np.ndarray, lanes: range) -> _Window:
         """Return the rows of some lines, read line by line, as the rows of other lanes stand between them."""
-        empty_x, empty_y = self._reader.read("train", slice(0, 0))
+        empty_x, empty_y = self._empty
         shape = len(lines), len(lanes)
         x = np.zeros((*shape, *empty_x.shape[1:]), empty_x.dtype)
         y = np.zeros((*shape, *empty_y.shape[1:]), empty_y.dtype)

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvdedge.parallel import MeteredComm, allgather_json
-from hvdedge.partition import Chain, Costs, output_bytes, weight_bytes, weights
+from hvdedge.partition import Chain, Costs, output_bytes, output_shapes, weight_bytes, weights
 
 FORWARD_AND_BACKWARD = 3  # times the work of forward
 WEIGHT_SECONDS, OUTPUT_SECONDS = 2e-10, 2e-9  # of a use of a weight, and of a number made, on a PC: only ratios count
@@ -52,10 +52,11 @@ def measured(chain: Chain, costs: Costs, here: slice, speed: float, rows: int, c
 
 def speeds(known: float | None, comm: MeteredComm) -> list[float]:
     """Collective. Return each rank's speed: what is known of all, else how fast its host multiplies matrices now."""
-    told = allgather_json([known, _products_per_second(), socket.gethostname()], comm)
-    if all(one for one, _, _ in told):
-        return [one for one, _, _ in told]
-    return [statistics.mean(one for _, one, other in told if other == host) for _, _, host in told]
+    told = allgather_json(known, comm)
+    if all(told):
+        return told
+    found = allgather_json([_products_per_second(), socket.gethostname()], comm)
+    return [statistics.mean(one for one, other in found if other == host) for _, host in found]
 
 
 def _key(chain: Chain, place: int) -> str:
@@ -66,8 +67,7 @@ def _key(chain: Chain, place: int) -> str:
 
 
 def _row_seconds(layer: keras.Operation) -> float:
-    outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
-    shapes = [[size or 1 for size in tensor.shape[1:]] for tensor in outputs]
+    shapes = output_shapes(layer)
     positions = math.prod(shapes[0][:-1])
     if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
         positions = layer.input.shape[1] or 1
@@ -91,11 +91,10 @@ def _seconds(part: keras.Model, rows: int) -> float:
     @tf.function
     def step(inputs: list[tf.Tensor]) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            floats = [tensor for tensor in inputs if tensor.dtype.is_floating]
-            tape.watch(floats)
-            outputs = [tensor for tensor in through(part, inputs, training=True) if tensor.dtype.is_floating]
+            tape.watch(floats(inputs))
+            outputs = floats(through(part, inputs, training=True))
             target = tf.add_n([tf.reduce_sum(tensor) for tensor in outputs])
-        sources = [*(variable.value for variable in part.trainable_variables), *floats]
+        sources = [*(variable.value for variable in part.trainable_variables), *floats(inputs)]
         return [grad for grad in tape.gradient(target, sources) if grad is not None]
 
     return _fastest(lambda: step(inputs))
@@ -120,9 +119,14 @@ def _products_per_second() -> float:
     return count / (time.perf_counter() - began)
 
 
-def is_float(dtype: str) -> bool:
+def is_float(dtype: str | tf.DType) -> bool:
     """Tell whether a tensor of this type has a gradient."""
-    return keras.backend.is_float_dtype(dtype)
+    return tf.as_dtype(dtype).is_floating
+
+
+def floats(tensors: list) -> list:
+    """Return the tensors that have a gradient."""
+    return [tensor for tensor in tensors if is_float(tensor.dtype)]
 
 
 def through(part: keras.Model, inputs: list, *, training: bool) -> list:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from mpi4py import MPI
 
 from hvdedge.parallel import MeteredComm
-from hvdedge.part_costs import is_float, through
+from hvdedge.part_costs import floats, through
 from hvdedge.parted_task import PartedTask
 from hvdedge.shards import Batch
 
@@ -26,9 +26,9 @@ class Neighbour:
         direction: FORWARD or BACKWARD, in which gradients come of those tensors that have some.
     """
 
-    def __init__(self, comm: MeteredComm, rank: int, tensors: Sequence[Any], rows: int, direction: int):
+    def __init__(self, comm: MeteredComm, rank: int, tensors: list[Any], rows: int, direction: int):
         self._comm, self._rank, self._direction = comm, rank, direction
-        tensors = tensors if direction == FORWARD else [each for each in tensors if is_float(each.dtype)]
+        tensors = tensors if direction == FORWARD else floats(tensors)
         self._like = [((rows, *each.shape[1:]), np.dtype(each.dtype)) for each in tensors]
         self._sent: list[MPI.Request] = []
         self._held: list[np.ndarray] = []  # what is being sent
@@ -133,9 +133,8 @@ class PartSteps:
             for variable, then in zip(kept, now, strict=True):  # moving means have seen these rows already
                 variable.assign(then)
         arrived = None if self.is_last else [tf.constant(array) for array in self._behind[BACKWARD].receive()]
-        floats = [tensor for tensor in held.inputs if tensor.dtype.is_floating and not self.is_first]
         assert held.tape is not None
-        sources = [*self._variables, *floats]
+        sources = [*self._variables, *([] if self.is_first else floats(held.inputs))]
         grads = held.tape.gradient(held.outputs, sources, arrived, tf.UnconnectedGradients.ZERO)
         count = len(self._variables)
         if not self.is_first:
@@ -153,7 +152,7 @@ class PartSteps:
     def _go(self, held: _Held) -> list[tf.Tensor]:
         """Go forward so that it can be gone backward."""
         with tf.GradientTape() as held.tape:
-            held.tape.watch([tensor for tensor in held.inputs if tensor.dtype.is_floating])
+            held.tape.watch(floats(held.inputs))
             if self.is_last:
                 assert held.batch is not None
                 loss, score = self._loss(held.inputs, held.batch.y, held.batch.weights)
@@ -161,7 +160,7 @@ class PartSteps:
                 held.loss, held.score = float(loss), float(score)
             else:
                 outputs = self._outputs(held.inputs)
-                held.outputs = [tensor for tensor in outputs if tensor.dtype.is_floating]
+                held.outputs = floats(outputs)
         return outputs
 
     @tf.function(reduce_retracing=True)

@@ -11,13 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hvdedge import keras_files, part_costs
+from hvdedge import checkpoints, keras_files, part_costs
 from hvdedge.errors import InputError
 from hvdedge.memory import available_bytes
 from hvdedge.micro_batches import MARGIN
-from hvdedge.parallel import MeteredComm, agree, counts, receive_array, send_array
+from hvdedge.parallel import MeteredComm, counts, receive_array, send_array
 from hvdedge.partition import Chain, Costs, balanced, without_weights
-from hvdedge.training import SEED_STATE, TrainingTask, means, seed_state
+from hvdedge.training import SEED_STATE, TrainingTask, seed_state
 
 FLOAT32 = "float32"
 COMMON = 2  # variables of an optimizer that are of no weight: its steps and its rate
@@ -51,6 +51,7 @@ class PartedTask(TrainingTask):
             )
         self._refuse_dealt()
         self.chain = Chain(model)
+        self._validation = slice(0, self._reader.rows("validation"))
 
     @property
     def parameters(self) -> int:
@@ -84,15 +85,11 @@ class PartedTask(TrainingTask):
         limits = counts(int((1 - MARGIN) * available_bytes() // self.local_ranks), comm).tolist()
         costs = part_costs.counted(chain, rows, in_flight, self._slots())
         self.cuts = _best(chain, costs, speeds, limits)
-        if measures:
+        if measures and comm.size > 1:
             here = slice(*self.cuts[comm.rank : comm.rank + 2])
             costs = part_costs.measured(chain, costs, here, speeds[comm.rank], rows, comm)
             self.cuts = _best(chain, costs, speeds, limits)
         self._take_part(*self.cuts[comm.rank : comm.rank + 2])
-
-    def score(self, y: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the losses and scores of rows by their outputs, float32 (rows,)."""
-        return self._kind.losses(y, tf.cast(outputs, tf.float32))
 
     def _slots(self) -> int:
         """Return how many numbers the optimizer keeps of a weight."""
@@ -111,7 +108,10 @@ class PartedTask(TrainingTask):
         }
         self._hold(part, [place_of[id(variable)] for variable in part.variables], False)
         trained = {id(variable): place for place, variable in enumerate(whole.trainable_variables)}
-        self._trained_places = [trained[id(whole.variables[place_of[id(each)]])] for each in part.trainable_variables]
+        places = [trained[id(whole.variables[place_of[id(each)]])] for each in part.trainable_variables]
+        slots = self._slots()
+        kept = [COMMON + place * slots + slot for place in places for slot in range(slots)]
+        self._state_places = [*range(COMMON), *kept]
         drawn = [place for place, variable in enumerate(whole.variables) if SEED_STATE in variable.path]
         for variable, place in zip(part.variables, self._places, strict=True):
             if place in drawn:
@@ -122,29 +122,10 @@ class PartedTask(TrainingTask):
             self._batch = None  # rows count once
         super().count(loss, score, steps)
 
-    def validate(self, comm: MeteredComm) -> tuple[float, float]:
-        sums = np.zeros(3)
-        rows = self._reader.rows("validation")
-        for start in range(0, rows, self.judged_rows):
-            here = slice(start, min(start + self.judged_rows, rows))
-            x, y = self._reader.read("validation", here) if self.trains else (None, None)
-            outputs = self.forward(x, here.stop - here.start)
-            if outputs is not None:
-                losses, scores = self._judged(y, outputs)
-                sums += [np.sum(losses, dtype=float), np.sum(scores, dtype=float), len(losses)]
-        return means(sums, comm)
-
     def collect(self, comm: MeteredComm) -> None:
-        weights = _gathered(((name, each) for name, each in self._arrays() if name.startswith("weights/")), comm)
-        with agree(comm):
-            try:
-                if comm.rank == 0:
-                    with h5py.File(self._collected, "w") as file:
-                        for name, array in weights:
-                            file[name] = array
-            finally:
-                for _ in weights:  # that others send
-                    pass
+        named = self._named().items()
+        weights = ((name, np.asarray(variable)) for name, variable in named if name.startswith("weights/"))
+        checkpoints.write(self._collected, _gathered(weights, comm), {}, comm)
 
     def save(self, path: pathlib.Path) -> None:
         with h5py.File(self._collected, "r") as file:
@@ -157,19 +138,16 @@ class PartedTask(TrainingTask):
     def _all_arrays(self, comm: MeteredComm) -> Iterator[tuple[str, np.ndarray]]:
         return _gathered(self._arrays(), comm)
 
-    def _named(self) -> dict[str, keras.Variable]:
-        named = super()._named()
-        weights = {name: variable for name, variable in named.items() if name.startswith("weights/")}
-        common, kept = self.optimizer.variables[:COMMON], self.optimizer.variables[COMMON:]
-        kinds = self._slots()
-        places = [*range(COMMON)]
-        places += [COMMON + place * kinds + kind for place in self._trained_places for kind in range(kinds)]
-        return weights | {
-            f"optimizer/{place}": variable for place, variable in zip(places, [*common, *kept], strict=True)
-        }
+    def _judged_at_once(self) -> int:
+        return self.judged_rows
+
+    def _judge(self, rows: slice) -> tuple[tf.Tensor, tf.Tensor] | None:
+        x, y = self._reader.read("validation", rows) if self.trains else (None, None)
+        outputs = self.forward(x, rows.stop - rows.start)
+        return None if outputs is None else self._scored(y, outputs)
 
     @functools.cached_property
-    def _judged(self) -> Callable:
+    def _scored(self) -> Callable:
         return tf.function(self.score, reduce_retracing=True)
 
 

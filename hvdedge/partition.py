@@ -176,8 +176,12 @@ def weights(layer: keras.Operation) -> int:
 
 def output_bytes(layer: keras.Operation, rows: int) -> int:
     """Return the bytes of what a layer makes of some rows."""
-    outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
-    return NUMBER_BYTES * rows * sum(math.prod(size or 1 for size in tensor.shape[1:]) for tensor in outputs)
+    return NUMBER_BYTES * rows * sum(math.prod(shape) for shape in output_shapes(layer))
+
+
+def output_shapes(layer: keras.Operation) -> list[list[int]]:
+    """Return the shapes of what a layer makes of a row; what is of any size counts as 1."""
+    return [[size or 1 for size in tensor.shape[1:]] for tensor in keras.tree.flatten(layer.output)]
 
 
 def _in_order(model: keras.Model) -> Iterator[Any]:

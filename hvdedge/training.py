@@ -25,7 +25,7 @@ from hvdedge.lanes import Lanes, fitting
 from hvdedge.micro_batches import MicroBatches
 from hvdedge.parallel import MeteredComm, allgather_json, allgather_rows, bcast_json, block, counts, local_size
 from hvdedge.precision import Precision, faster
-from hvdedge.shards import Arriving, Batch, OwnRows, Rows, Shard
+from hvdedge.shards import Arriving, Batch, OwnRows, Rows, Shard, row_bytes
 from hvdedge.tensors import FeatureReader
 
 SEED_STATE = "seed_generator_state"
@@ -179,14 +179,15 @@ class TrainingTask:
         self.model = model
         self.optimizer.build(model.trainable_variables)
         self._places = places
-        self._micro_batches = MicroBatches(model, self._settings["batch_size"], self.local_ranks, takes_parts)
+        self._state_places: Sequence[int] = range(len(self.optimizer.variables))
+        self._micro_batches = MicroBatches(model, self.batch_size, self.local_ranks, takes_parts)
 
     def deal(self, ranks: int, rank: int | None) -> None:
         """Let the training rows be those of `ranks` ranks, of which this is the one of number `rank`, None for none.
 
         They are all ranks unless a strategy says otherwise before the first epoch.
         """
-        batch_size = self._settings["batch_size"] * ranks
+        batch_size = self.batch_size * ranks
         self._lanes = slice(0) if rank is None else block(batch_size, ranks, rank)
         self.trains = rank is not None
         self.global_batch_size = batch_size
@@ -208,24 +209,23 @@ class TrainingTask:
     @property
     def most_lanes(self) -> int:
         """How many lanes fit into this rank's memory."""
-        return fitting(self._reader, self.steps_per_epoch, self._settings["batch_size"], self._held_bytes)[1]
+        return fitting(row_bytes(self._reader), self.steps_per_epoch, self.batch_size, self._held_bytes)[1]
 
     def _make_lanes(self) -> Lanes:
         size = self.global_batch_size
         is_dealt = self._settings["rows"] == "dealt"
         rows: Rows = DealtRows(self._reader, size, self._lanes, self._scratch) if is_dealt else self._reader
-        return Lanes(rows, size, self._lanes, self._settings["batch_size"], self.seed, self._held_bytes)
+        return Lanes(rows, size, self._lanes, self.batch_size, self.seed, self._held_bytes)
 
     def keep_to(self, rows: np.ndarray) -> None:
         """Let this rank train on the rows of these numbers alone, rising, in batches of its own."""
-        self.steps_per_epoch = math.ceil(len(rows) / self._settings["batch_size"])
+        self.steps_per_epoch = math.ceil(len(rows) / self.batch_size)
         self._refuse_dealt()
-        size = self._settings["batch_size"]
-        self._make_shard = lambda: OwnRows(self._reader, rows, size, self.seed, self._held_bytes)
+        self._make_shard = lambda: OwnRows(self._reader, rows, self.batch_size, self.seed, self._held_bytes)
 
     def take_in_order(self, comm: MeteredComm, first: int, seen: int) -> None:
         """Let the rows come once, in their order, an epoch an equal part of them; `seen` before epoch `first`."""
-        batch_size = self._settings["batch_size"] * comm.size
+        batch_size = self.batch_size * comm.size
         lines = math.ceil((self.rows - seen) / batch_size)
         self.epochs = first + min(self.epochs - first, lines)
         self.steps_per_epoch = math.ceil(lines / max(self.epochs - first, 1))
@@ -269,7 +269,11 @@ class TrainingTask:
 
     def losses(self, x: tf.Tensor, y: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """Return for each row its loss and its score, such as 1 where the class is right, float32 (rows,)."""
-        return self._kind.losses(y, tf.cast(self.model(x, training=training), tf.float32))
+        return self.score(y, self.model(x, training=training))
+
+    def score(self, y: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the losses and scores of rows by their outputs, float32 (rows,)."""
+        return self._kind.losses(y, tf.cast(outputs, tf.float32))
 
     def gradients(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[Any]]:
         """Return the weighted sums of loss and score of rows that are learnt from, and the gradient of that loss."""
@@ -450,12 +454,21 @@ class TrainingTask:
     def validate(self, comm: MeteredComm) -> tuple[float, float]:
         """Collective. Return loss and score over the validation rows of all ranks; NaN where there are none."""
         sums = np.zeros(3)
-        at_once = self._micro_batches.at_once(VALIDATED_ROWS)
+        at_once = self._judged_at_once()
         for start in range(self._validation.start, self._validation.stop, at_once):
-            x, y = self._reader.read("validation", slice(start, min(start + at_once, self._validation.stop)))
-            losses, each = self._evaluate(x, y)
-            sums += [np.sum(losses, dtype=float), np.sum(each, dtype=float), len(losses)]
-        return means(sums, comm)
+            told = self._judge(slice(start, min(start + at_once, self._validation.stop)))
+            if told is not None:
+                losses, scores = told
+                sums += [np.sum(losses, dtype=float), np.sum(scores, dtype=float), len(losses)]
+        comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+        return (sums[0] / sums[2], sums[1] / sums[2]) if sums[2] else (math.nan, math.nan)
+
+    def _judged_at_once(self) -> int:
+        return self._micro_batches.at_once(VALIDATED_ROWS)
+
+    def _judge(self, rows: slice) -> tuple[tf.Tensor, tf.Tensor] | None:
+        """Return losses and scores of validation rows; None where another rank knows them."""
+        return self._evaluate(*self._reader.read("validation", rows))
 
     def collect(self, comm: MeteredComm) -> None:
         """Collective. Let the root be able to save the model, where it does not hold it."""
@@ -559,7 +572,8 @@ class TrainingTask:
         weights = {
             f"weights/{place}": variable for place, variable in zip(self._places, self.model.variables, strict=True)
         }
-        return weights | {f"optimizer/{place}": variable for place, variable in enumerate(self.optimizer.variables)}
+        state = zip(self._state_places, self.optimizer.variables, strict=True)
+        return weights | {f"optimizer/{place}": variable for place, variable in state}
 
     def _take(self, arrays: Iterable[tuple[str, np.ndarray]]) -> np.ndarray | None:
         """Take over what `_arrays` gave; each rank leaves out units as its own seeds say. Return those of all ranks."""
@@ -581,7 +595,7 @@ class TrainingTask:
     def _choose_precision(self, comm: MeteredComm) -> None:
         """Collective. Compute gradients in float32 and in bfloat16 and go on with what is faster; nothing is learnt."""
         states = [np.array(state) for state in self.seed_states()]
-        together = min(self.rows, self._settings["batch_size"] * comm.size)
+        together = min(self.rows, self.batch_size * comm.size)
         x, y = self._reader.read("train", block(together, comm.size, comm.rank))
         steps = {}
         for name in ("float32", "bfloat16") if self.trains and len(y) else ():
@@ -691,12 +705,6 @@ def configure(comm: MeteredComm, seed: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.utils.set_random_seed(seed)
-
-
-def means(sums: np.ndarray, comm: MeteredComm) -> tuple[float, float]:
-    """Collective. Return the means of all ranks' sums of losses and of scores, of as many as the third sum says."""
-    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
-    return (sums[0] / sums[2], sums[1] / sums[2]) if sums[2] else (math.nan, math.nan)
 
 
 def seed_state(seed: int, rank: int, number: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -11,6 +11,7 @@ import typing
 import keras
 import numpy as np
 import tensorflow as tf
+import train_rows
 from mpi4py import MPI
 from msgspec.structs import asdict
 
@@ -22,23 +23,15 @@ from hvdedge.parallel import MeteredComm, counts
 from hvdedge.partition import Chain
 
 
-class Rows:
-    """Random rows, as `features.h5` would offer them."""
+class Rows(train_rows.Rows):
+    """Random rows of any shape, of which some stand for several."""
 
     def __init__(self, spec, rows, validation, rng):
         self.spec = spec
-        self._parts = {}
-        for split, count in (("train", rows), ("validation", validation)):
-            x = rng.normal(size=(count, *spec["input_shape"])).astype(np.float32)
-            self._parts[split] = x, rng.integers(0, len(spec["classes"]), count)
+        self._slices = {"train": slice(0, rows), "validation": slice(rows, None)}
+        self._x = rng.normal(size=(rows + validation, *spec["input_shape"])).astype(np.float32)
+        self._y = rng.integers(0, len(spec["classes"]), rows + validation)
         self._weights = rng.integers(1, 4, rows).astype(np.float32)
-
-    def rows(self, split):
-        return len(self._parts[split][1])
-
-    def read(self, split, rows):
-        x, y = self._parts[split]
-        return x[rows], y[rows]
 
     def weights(self, rows):
         return self._weights[rows]

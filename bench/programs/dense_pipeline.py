@@ -22,31 +22,13 @@ from hvdedge.strategies import pipeline
 BATCH_SIZE, CLASSES = 256, 10
 
 
-class Noise:
-    """Vectors as `features.h5` would offer them."""
-
-    def __init__(self, width, rows):
-        self.spec = {"task": "classification", "input_shape": (width,), "classes": list(range(CLASSES))}
-        rng = np.random.default_rng(7)
-        self._x, self._y = rng.random((rows, width), np.float32) - 0.5, rng.integers(0, CLASSES, rows)
-
-    def rows(self, split):
-        return len(self._y) if split == "train" else 0
-
-    def weights(self, rows):
-        return np.ones(len(self._y), np.float32)[rows]
-
-    def read(self, split, rows):
-        return (self._x[rows], self._y[rows]) if split == "train" else (self._x[:0], self._y[:0])
-
-
 def main():
     """Train; print one JSON line from the root."""
     schedule, *numbers = sys.argv[1:]
     chunks, width, layers, epochs, *rows = map(int, numbers)
     comm = MeteredComm(MPI.COMM_WORLD)
     training.configure(comm, 7)
-    reader = Noise(width, rows[0] if rows else 4096)
+    reader = noise(width, rows[0] if rows else 4096)
     float(tf.reduce_sum(tf.matmul(tf.ones((64, 64)), tf.ones((64, 64)))))  # what TensorFlow takes at its first work
     before = peak_rss_bytes()
     with PartedTask.building():
@@ -62,6 +44,12 @@ def main():
         costs["parameters"] = task.parameters
     if comm.rank == 0:
         print(json.dumps(costs), flush=True)
+
+
+def noise(width, rows):
+    """Return vectors that tell nothing."""
+    rng = np.random.default_rng(7)
+    return tasks.Noise(rng.random((rows, width), np.float32) - 0.5, rng.integers(0, CLASSES, rows), CLASSES)
 
 
 def initial(place):

@@ -7,9 +7,8 @@ import sys
 import time
 
 import tasks
-from images import BATCH_SIZE
+from images import BATCH_SIZE, CLASSES, images
 from mpi4py import MPI
-from ring_allreduce import Noise
 
 from hvdedge import training
 from hvdedge.models import cnn
@@ -53,7 +52,7 @@ def main():
     """Train until a rank was lost."""
     comm = MeteredComm(MPI.COMM_WORLD)
     training.configure(comm, 7)
-    reader = Noise()
+    reader = tasks.Noise(*images(comm.size), CLASSES)
     task = tasks.make(
         cnn.build(reader.spec, seed=7),
         reader,

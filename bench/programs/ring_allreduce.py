@@ -8,32 +8,14 @@ import os
 import pathlib
 import tempfile
 
-import numpy as np
 import tasks
-from images import BATCH_SIZE, CLASSES, EPOCHS, SHAPE, images
+from images import BATCH_SIZE, CLASSES, EPOCHS, images
 from mpi4py import MPI
 
 from hvdedge import training
 from hvdedge.models import cnn
 from hvdedge.parallel import MeteredComm
 from hvdedge.strategies import ring_allreduce
-
-
-class Noise:
-    """The images as `features.h5` would offer them."""
-
-    def __init__(self):
-        self.spec = {"task": "classification", "input_shape": SHAPE, "classes": list(range(CLASSES))}
-        self._x, self._y = images(MPI.COMM_WORLD.size)
-
-    def rows(self, split):
-        return len(self._y) if split == "train" else 0
-
-    def weights(self, rows):
-        return np.ones(len(self._y), np.float32)[rows]
-
-    def read(self, split, rows):
-        return (self._x[rows], self._y[rows]) if split == "train" else (self._x[:0], self._y[:0])
 
 
 def main():
@@ -50,7 +32,7 @@ def main():
     if arguments.groups:
         pathlib.Path(arguments.groups[comm.rank]).write_text(str(os.getpid()))
     training.configure(comm, 7)
-    reader = Noise()
+    reader = tasks.Noise(*images(comm.size), CLASSES)
     speeds = []
     if arguments.no_exchange:
         ring_allreduce.hvd.grouped_allreduce = lambda grads, op: grads

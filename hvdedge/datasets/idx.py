@@ -10,6 +10,7 @@ Source: LeCun, Cortes and Burges, The MNIST database of handwritten digits (the 
 import fnmatch
 import gzip
 import io
+import itertools
 import math
 import pathlib
 import re
@@ -74,8 +75,7 @@ def read(source: Source, comm: MPI.Intracomm, *, test: str = "t10k*") -> Table:
     ]
     with agree(comm):
         pairs = _paired(files, source)
-        types = {np.promote_types(images.type, pairs[0][0].type).newbyteorder("=") for images, _ in pairs}
-    type_ = pa.from_numpy_dtype(np.result_type(*types))
+    type_ = pa.from_numpy_dtype(np.result_type(*(images.type for images, _ in pairs)).newbyteorder("="))
     width = len(str(pairs[0][0].row_values - 1))
     names = [f"p{place:0{width}d}" for place in range(pairs[0][0].row_values)]
     label = [] if pairs[0][1] is None else [("label", pa.int64())]
@@ -83,18 +83,18 @@ def read(source: Source, comm: MPI.Intracomm, *, test: str = "t10k*") -> Table:
     schema = pa.schema([*label, ("split", pa.string()), *((name, type_) for name in names), *origin])
     rows = block(sum(images.shape[0] for images, _ in pairs), comm.size, comm.rank)
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        first = 0
-        for images, labels in pairs:
-            mine = range(images.shape[0])[max(rows.start - first, 0) : max(rows.stop - first, 0)]
-            split = "test" if fnmatch.fnmatch(images.path.name, test) else "train"
-            if len(mine):
-                yield from _batches(images, labels, mine, source.name(images.path), split, schema)
-            first += images.shape[0]
+    mine = [*_overlapping(pairs, rows)]
 
-    with agree(comm):
-        for _ in batches():  # so that what is wrong is told before anything is made of it
-            pass
+    def batches() -> Iterator[pa.RecordBatch]:
+        for images, labels, here in mine:
+            split = "test" if fnmatch.fnmatch(images.path.name, test) else "train"
+            yield from _batches(images, labels, here, source.name(images.path), split, schema)
+
+    with agree(comm):  # so that what is wrong is told before anything is made of it
+        for images, labels, here in mine:
+            for file in (images, labels) if labels else (images,):
+                for _ in _rows(file, here, _at_once(file)):
+                    pass
     source.workspace.metrics["files"] = bcast_json(
         [{"file": source.name(images.path), "rows": images.shape[0]} for images, _ in pairs], comm
     )
@@ -175,24 +175,38 @@ def _paired(files: list[_Values], source: Source) -> list[tuple[_Values, _Values
     return pairs
 
 
+def _overlapping(
+    pairs: list[tuple[_Values, _Values | None]], rows: slice
+) -> Iterator[tuple[_Values, _Values | None, range]]:
+    """Yield the pairs that have some of the rows of all pairs, and which of their own."""
+    first = 0
+    for images, labels in pairs:
+        here = range(images.shape[0])[max(rows.start - first, 0) : max(rows.stop - first, 0)]
+        if here:
+            yield images, labels, here
+        first += images.shape[0]
+
+
+def _at_once(values: _Values) -> int:
+    return max(min(BATCH_ROWS, BATCH_BYTES // (values.row_values * values.type.itemsize)), 1)
+
+
 def _batches(
     images: _Values, labels: _Values | None, rows: range, name: str, split: str, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    at_once = max(min(BATCH_ROWS, BATCH_BYTES // (images.row_values * images.type.itemsize)), 1)
-    values = _rows(images, rows, at_once)
-    told = iter(()) if labels is None else _rows(labels, rows, at_once)
+    at_once = _at_once(images)
+    told = itertools.repeat(None) if labels is None else _rows(labels, rows, at_once)
     start = rows.start
-    for part in values:
+    for part, its_labels in zip(_rows(images, rows, at_once), told, strict=False):
         count = len(part)
         columns = {
             "split": pa.repeat(pa.scalar(split), count),
             "_file": pa.repeat(pa.scalar(name), count),
             "_line": pa.array(np.arange(start + 1, start + 1 + count)),
         }
-        if labels is not None:
-            columns["label"] = pa.array(next(told)[:, 0].astype(np.int64))
-        cells = np.ascontiguousarray(part.T)
-        pixels = iter(cells)
+        if its_labels is not None:
+            columns["label"] = pa.array(its_labels[:, 0].astype(np.int64))
+        pixels = iter(np.ascontiguousarray(part.T))
         yield pa.record_batch(
             [
                 columns[field.name]
