@@ -23,8 +23,9 @@ class MeteredComm(MPI.Intracomm):
     """A communicator that adds what its calls move and wait to `traffic`.
 
     Collectives are counted by the algorithm that we run them with: an all-reduce by its ring, 2 (n - 1) / n of the
-    buffer each way; gathers and exchanges by the blocks that leave and reach this rank; a broadcast as received once
-    by each rank, and sent by the root. Communicators split off it count into the same `traffic`.
+    buffer each way, a reduce-scatter by half of it; gathers and exchanges by the blocks that leave and reach this rank;
+    a broadcast as received once by each rank, and sent by the root. Communicators split off it count into the same
+    `traffic`.
     """
 
     traffic: Traffic
@@ -104,6 +105,13 @@ class MeteredComm(MPI.Intracomm):
         self._count(ring_bytes(_size_bytes(recvbuf), self.size))
         with self._waiting():
             super().Allreduce(sendbuf, recvbuf, op)
+
+    def Reduce_scatter(
+        self, sendbuf: Any, recvbuf: Any, recvcounts: Sequence[int] | None = None, op: MPI.Op = MPI.SUM
+    ) -> None:
+        self._count(ring_bytes(_size_bytes(sendbuf), self.size) // 2)
+        with self._waiting():
+            super().Reduce_scatter(sendbuf, recvbuf, recvcounts, op)
 
     def Allgather(self, sendbuf: Any, recvbuf: Any) -> None:
         self._count(_size_bytes(recvbuf) * (self.size - 1) // self.size)

@@ -63,34 +63,37 @@ class Chain:
 
     Args:
         model: of Keras layers, sequential or functional; its weights are not looked at.
+
+    Attributes:
+        nodes: of Keras' graph, each a use of a layer, in that order.
     """
 
     def __init__(self, model: keras.Model):
         self.model = model
-        self._nodes = [*_in_order(model)]
+        self.nodes = [*_in_order(model)]
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self.nodes)
 
     @property
     def layers(self) -> list[keras.Operation]:
         """The layer of each place."""
-        return [node.operation for node in self._nodes]
+        return [node.operation for node in self.nodes]
 
     @cached_property
     def passing(self) -> list[list[Any]]:
         """The tensors that pass each cut: before the first layer the model's inputs, behind the last its outputs."""
         made = {id(tensor): -1 for tensor in self.model.inputs}
-        last_use = {id(tensor): len(self._nodes) for tensor in self.model.outputs}
+        last_use = {id(tensor): len(self.nodes) for tensor in self.model.outputs}
         tensors = {id(tensor): tensor for tensor in self.model.inputs}
-        for place, node in enumerate(self._nodes):
+        for place, node in enumerate(self.nodes):
             for tensor in node.input_tensors:
                 last_use[id(tensor)] = max(place, last_use.get(id(tensor), 0))
             for tensor in node.output_tensors:
                 made[id(tensor)], tensors[id(tensor)] = place, tensor
         inside = [
             [tensors[key] for key in tensors if made[key] < cut <= last_use.get(key, -1)]
-            for cut in range(1, len(self._nodes))
+            for cut in range(1, len(self.nodes))
         ]
         return [[*self.model.inputs], *inside, [*self.model.outputs]]
 
@@ -98,10 +101,10 @@ class Chain:
     def cuts(self) -> list[int]:
         """The places before which the chain may be cut."""
         uses: dict[int, list[int]] = {}
-        for place, node in enumerate(self._nodes):
+        for place, node in enumerate(self.nodes):
             uses.setdefault(id(node.operation), []).append(place)
         tied = {cut for places in uses.values() for cut in range(places[0] + 1, places[-1] + 1)}
-        return [cut for cut in range(1, len(self._nodes)) if cut not in tied]
+        return [cut for cut in range(1, len(self.nodes)) if cut not in tied]
 
     @property
     def tied(self) -> list[str]:
@@ -117,7 +120,7 @@ class Chain:
         inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in self.passing[start]]
         values = {id(tensor): value for tensor, value in zip(self.passing[start], inputs, strict=True)}
         copies: dict[int, keras.Operation] = {}
-        for node in self._nodes[start:stop]:
+        for node in self.nodes[start:stop]:
             layer = node.operation
             copy = copies.setdefault(id(layer), type(layer).from_config(layer.get_config()))
             args, options = node.arguments.fill_in(values)

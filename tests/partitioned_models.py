@@ -15,10 +15,11 @@ import train_rows
 from mpi4py import MPI
 from msgspec.structs import asdict
 
-from hvdedge import memory, methods, parted_task, training
+from hvdedge import memory, methods, parted_task, split_task, training
 from hvdedge.config import Train
 from hvdedge.errors import InputError, RankError
 from hvdedge.lanes import Lanes
+from hvdedge.models import dense, embedding
 from hvdedge.parallel import MeteredComm, counts
 from hvdedge.partition import Chain
 
@@ -29,12 +30,26 @@ class Rows(train_rows.Rows):
     def __init__(self, spec, rows, validation, rng):
         self.spec = spec
         self._slices = {"train": slice(0, rows), "validation": slice(rows, None)}
-        self._x = rng.normal(size=(rows + validation, *spec["input_shape"])).astype(np.float32)
+        size = rows + validation, *spec["input_shape"]
+        whole_numbers = spec.get("whole_numbers", 0)
+        self._x = rng.integers(0, whole_numbers, size) if whole_numbers else rng.normal(size=size).astype(np.float32)
+        if spec.get("levels"):
+            self._x[:, spec["levels"]] = rng.integers(0, 7, (len(self._x), len(spec["levels"])))
         self._y = rng.integers(0, len(spec["classes"]), rows + validation)
         self._weights = rng.integers(1, 4, rows).astype(np.float32)
 
     def weights(self, rows):
         return self._weights[rows]
+
+
+class Begun:
+    """Of a task: that it leaves the weights with which it begins, of all ranks."""
+
+    def resume(self, comm):
+        self.collect(comm)
+        if comm.rank == 0:
+            self.save(self.begun)
+        return super().resume(comm)
 
 
 def dense_model(rng, shape, classes):
@@ -94,9 +109,114 @@ def tied(rng, shape, classes):
     return keras.Model(x, keras.layers.Dense(classes)(twice(keras.layers.ReLU()(twice(x)))))
 
 
+def normalized_model(rng, shape, classes):
+    """A network of images with batch normalizations, poolings, a concatenation of maps."""
+    x = y = keras.Input(shape)
+    maps = []
+    for number in range(2):
+        width = int(rng.integers(3, 8))
+        padding = str(rng.choice(["valid", "same"])) if number else "same"
+        y = keras.layers.Conv2D(width, 3, padding=padding, use_bias=False, kernel_initializer=initial(rng))(y)
+        y = keras.layers.Activation("tanh")(keras.layers.BatchNormalization(momentum=0.8)(y))
+        if number == 0 and rng.random() < 0.7:
+            other = keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer=initial(rng))(y)
+            y = keras.layers.Concatenate()([y, other])
+    maps.append(keras.layers.MaxPooling2D(2)(y))
+    maps.append(keras.layers.AveragePooling2D(3, strides=2, padding="same")(keras.layers.ZeroPadding2D(1)(y)))
+    flat = [keras.layers.Flatten()(maps[0]), keras.layers.GlobalAveragePooling2D()(maps[1])]
+    y = keras.layers.Concatenate()(flat)
+    y = keras.layers.Dense(int(rng.integers(4, 9)), "tanh", kernel_initializer=initial(rng))(y)
+    return keras.Model(x, keras.layers.Dense(classes, kernel_initializer=initial(rng))(y))
+
+
+def token_model(rng, shape, classes):
+    """A network of token numbers: vectors, an LSTM or GRU over them, another one of their outputs."""
+    x = keras.Input(shape, dtype="int32")
+    table = keras.initializers.RandomUniform(-1.0, 1.0, seed=int(rng.integers(2**31)))
+    y = keras.layers.Embedding(VOCABULARY, int(rng.integers(4, 7)), embeddings_initializer=table)(x)
+    for number in range(2):
+        kinds = [keras.layers.LSTM, keras.layers.GRU]
+        kind = kinds[(number + int(rng.integers(2))) % 2]
+        options = {"kernel_initializer": initial(rng), "recurrent_initializer": initial(rng)}
+        if kind is keras.layers.GRU:
+            options["reset_after"] = bool(rng.random() < 0.5)
+        y = kind(int(rng.integers(4, 7)), return_sequences=number == 0, go_backwards=rng.random() < 0.3, **options)(y)
+    return keras.Model(x, keras.layers.Dense(classes, kernel_initializer=initial(rng))(y))
+
+
+def signal_model(rng, shape, classes):
+    """A network of windows of a signal: strided, dilated and causal convolutions, poolings."""
+    layers = [keras.Input(shape)]
+    for _ in range(2):
+        padding = str(rng.choice(["valid", "same", "causal"]))
+        options = {"strides": 2} if rng.random() < 0.4 else {"dilation_rate": int(rng.integers(1, 3))}
+        layer = keras.layers.Conv1D(
+            *(int(rng.integers(4, 8)), 3),
+            padding=padding,
+            activation="tanh",
+            kernel_initializer=initial(rng),
+            **options,
+        )
+        layers.append(layer)
+    layers += [keras.layers.MaxPooling1D(2, padding="same"), keras.layers.Flatten()]
+    return keras.Sequential([*layers, keras.layers.Dense(classes, kernel_initializer=initial(rng))])
+
+
+def tokens_mean(rng, shape, classes):
+    """The model `embedding`."""
+    spec = {"input_shape": shape, "vocabulary_size": VOCABULARY, "classes": [*range(classes)]}
+    return embedding.build(spec, dimensions=5, hidden=7, dropout=0.0, seed=int(rng.integers(2**31)))
+
+
+def levels(rng, shape, classes):
+    """The model `dense` with columns of levels."""
+    embedded = [{"place": 1, "levels": 6}, {"place": 3, "levels": 9}]
+    spec = {"input_shape": shape, "classes": [*range(classes)], "task": "classification", "embedded": embedded}
+    return dense.build(spec, hidden=7, dropout=0.0, seed=int(rng.integers(2**31)))
+
+
+def wide(rng, shape, classes):
+    """Layers of many numbers, of each way to cut weights."""
+    x = keras.Input(shape, dtype="int32")
+    y = keras.layers.LSTM(24)(keras.layers.Embedding(VOCABULARY, 32)(x))
+    for _ in range(2):
+        y = keras.layers.Dense(40, "tanh")(keras.layers.Dense(60, "tanh")(y))
+    return keras.Model(x, keras.layers.Dense(classes)(y))
+
+
+def narrow(rng, shape, classes):
+    """Layers of two outputs."""
+    return keras.Sequential([keras.Input(shape), keras.layers.Dense(2), keras.layers.Dense(2, name="last_one")])
+
+
+def masked(rng, shape, classes):
+    """Token numbers of which 0 is none."""
+    vectors = keras.layers.Embedding(9, 6, mask_zero=True, name="vectors")
+    return keras.Sequential(
+        [keras.Input(shape, dtype="int32"), vectors, keras.layers.LSTM(4), keras.layers.Dense(classes)]
+    )
+
+
+def constrained(rng, shape, classes):
+    """A layer whose weights are held to a norm."""
+    bound = keras.layers.Dense(6, kernel_constraint=keras.constraints.MaxNorm(1.0), name="bound")
+    return keras.Sequential([keras.Input(shape), bound, keras.layers.Dense(classes)])
+
+
+VOCABULARY = 23
+
 KINDS = {
     "dense": (dense_model, (5,)),
     "image": (image_model, (9, 11, 2)),
+    "normalized": (normalized_model, (11, 9, 2)),
+    "tokens": (token_model, (5,)),
+    "signal": (signal_model, (29, 3)),
+    "tokens mean": (tokens_mean, (6,)),
+    "levels": (levels, (5,)),
+    "wide": (wide, (5,)),
+    "narrow": (narrow, (5,)),
+    "masked": (masked, (5,)),
+    "constrained": (constrained, (5,)),
     "two layers": (two_layers, (5,)),
     "tied": (tied, (5,)),
 }
@@ -126,30 +246,39 @@ def main():
 def _compare(given, comm, alone, folder):
     seed, strategy, kind, resumes = (given.pop(name, None) for name in ("seed", "strategy", "kind", "resumes"))
     left_bytes = given.pop("left_bytes", None)
-    parted_task.available_bytes = (lambda: left_bytes * comm.size) if left_bytes else memory.available_bytes
+    for module in (parted_task, split_task):
+        module.available_bytes = (lambda: left_bytes * comm.size) if left_bytes else memory.available_bytes
     settings = {name: given.pop(name) for name in Train.__struct_fields__ if name in given}
     settings = asdict(Train(**({"optimizer": "sgd", "momentum": 0.5, "learning_rate": 0.2, "epochs": 2} | settings)))
-    if resumes:
-        _trained(strategy, given, seed, kind, settings | {"epochs": 1}, comm, folder / "cut")
-    cut, model = _trained(strategy, given, seed, kind, settings, comm, folder / "cut")
+    begun = folder / "begun.keras"
+    if resumes:  # with so many ranks, or as many
+        first = comm.Split(comm.rank < (resumes if resumes > 1 else comm.size))
+        if comm.rank < first.size:
+            _trained(strategy, given, seed, kind, settings | {"epochs": 1}, first, folder / "cut", begun)
+        comm.Barrier()
+    cut, model = _trained(
+        strategy, given, seed, kind, settings, comm, folder / "cut", folder / "again.keras" if resumes else begun
+    )
     if comm.rank:
         return None
     curves = [0.0]
     if given.get("schedule") == "pipedream":
         whole = _delayed(seed, kind, settings, cut.told["parts"])
     else:
-        plain, whole = _trained("ring_allreduce", ONE_RANK, seed, kind, settings, alone, folder / "whole")
+        plain, whole = _trained("ring_allreduce", ONE_RANK, seed, kind, settings, alone, folder / "whole", begun)
         names = [name for name in plain.curves if name != "epoch_seconds"]
         pairs = [pair for name in names for pair in zip(cut.curves[name], plain.curves[name], strict=True)]
         curves = [0.0 if a is b is None else abs(a - b) for a, b in pairs]  # without rows for validation there is none
-    weights, expected, begun = (_flat(each) for each in (model, whole, _model(seed, kind)[0]))
-    told = {"away": np.abs(weights - expected).max(), "moved": np.abs(expected - begun).max(), "curves": max(curves)}
+    first = keras.saving.load_model(begun) if begun.exists() else _model(seed, kind)[0]
+    weights, expected, before = (_flat(each) for each in (model, whole, first))
+    told = {"away": np.abs(weights - expected).max(), "moved": np.abs(expected - before).max(), "curves": max(curves)}
     numbers = {"whole": whole.count_params(), "held": cut.told["numbers"]}
-    return {name: float(value) for name, value in told.items()} | numbers | {"parts": cut.told["parts"]}
+    cuts = {name: cut.told.get(name) for name in ("parts", "split")}
+    return {name: float(value) for name, value in told.items()} | numbers | cuts
 
 
 def _flat(model):
-    return np.concatenate([np.ravel(variable) for variable in model.variables])
+    return np.concatenate([np.ravel(variable) for variable in model.weights])
 
 
 def _delayed(seed, kind, settings, parts):
@@ -182,15 +311,25 @@ def _model(seed, kind):
     make, shape = KINDS[kind]
     model = make(rng, shape, 3)
     spec = {"task": "classification", "input_shape": shape, "classes": [0, 1, 2]}
+    spec |= {"whole_numbers": VOCABULARY} if kind in ("tokens", "tokens mean", "wide") else {}
+    spec |= {"levels": [1, 3]} if kind == "levels" else {}
     return model, Rows(spec, int(rng.integers(20, 60)), int(rng.integers(0, 30)), rng)
 
 
-def _trained(strategy, options, seed, kind, settings, comm, folder):
-    """Return the history, and on the root the model as it was saved."""
+def _trained(strategy, options, seed, kind, settings, comm, folder, begun=None):
+    """Return the history, and on the root the model as it was saved.
+
+    Args:
+        begun: where a task whose first weights follow the ranks leaves them, and another begins from.
+    """
     train = methods.find("strategies", strategy, "strategy").load()
     task_kind = typing.get_type_hints(train)["task"]
     with task_kind.building():
         model, reader = _model(seed, kind)
+    if issubclass(task_kind, split_task.SplitTask):
+        task_kind = type("BegunTask", (Begun, task_kind), {"begun": begun})
+    elif begun is not None and begun.exists():
+        model.set_weights(keras.saving.load_model(begun).get_weights())
     scratch = folder / f"scratch-{comm.rank}"
     scratch.mkdir(parents=True, exist_ok=True)
     task = task_kind(
