@@ -144,6 +144,8 @@ class Window:
         start = out.start * self.stride - self.before
         stop = (out.stop - 1) * self.stride - self.before + self.reach
         inside = slice(min(max(start, 0), size), max(min(stop, size), 0))
+        if inside.start == inside.stop:
+            return inside, (stop - start, 0)
         return inside, (inside.start - start, stop - inside.stop)
 
 

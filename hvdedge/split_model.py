@@ -161,6 +161,8 @@ def split(splitting: Splitting, first: Layout, rule: Rule) -> tuple[SplitModel, 
                 for tensor, wanted in zip(node.input_tensors, piece.takes, strict=True)
             }
             args, options = node.arguments.fill_in(given)
+            if options.get("mask") is None:
+                options.pop("mask", None)  # Keras notes it also where there is none
             made = keras.tree.flatten(piece.run(*args, **options))
             values |= {id(tensor): one for tensor, one in zip(node.output_tensors, made, strict=True)}
         return value(chain.model.outputs[0], Whole())

@@ -19,7 +19,7 @@ from hvdedge.parallel import MeteredComm, allgather_rows, counts
 from hvdedge.parted_task import COMMON, PartedTask
 from hvdedge.partition import weights, without_weights
 from hvdedge.slice_values import drawn
-from hvdedge.split_model import Cut, Part, Rule, Splitting, SplitModel, needed_bytes, split
+from hvdedge.split_model import Cut, Part, Rule, SplitModel, Splitting, needed_bytes, split
 from hvdedge.training import BEST, SEED_STATE, SEEDS, History, seed_state
 
 OPTIMIZER, WEIGHTS = "optimizer/", "weights/"
