@@ -1,0 +1,48 @@
+"""Spatial parallelism over 1 to 4 ranks: steps are those of one rank; bad input is told."""
+
+import json
+import pathlib
+
+import pytest
+from mpi_runs import run_mpi
+
+PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "partitioned_models.py"
+SPATIAL = {"strategy": "spatial_parallel", "batch_size": 8}
+ADAM = {"optimizer": "adam", "learning_rate": 0.01}
+ENTRIES = [
+    {"kind": "image"},
+    {"kind": "normalized", "resumes": True},
+    {"kind": "signal", **ADAM},
+]
+
+
+def compared(ranks, entries, folder):
+    """What the program tells of each entry."""
+    out = run_mpi(ranks, PROGRAM, json.dumps(entries), folder, seconds=300)
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+
+@pytest.mark.parametrize(
+    "ranks", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow), 4]
+)
+def test_training_is_that_of_one_rank(ranks, tmp_path):
+    grid = {"columns": 2} if ranks == 4 else {}
+    entries = [
+        {**SPATIAL, **entry, **(grid if entry["kind"] != "signal" else {}), "seed": 10 * ranks + number}
+        for number, entry in enumerate(ENTRIES)
+    ]
+    for entry, told in zip(entries, compared(ranks, entries, tmp_path), strict=True):
+        assert told["moved"] > 0.01, entry
+        assert told["away"] < 2e-5 and told["curves"] < 2e-5, (entry, told)  # float32, summed in another order
+
+
+def test_what_cannot_be_cut_is_told_before_training(tmp_path):
+    entries = [
+        {**SPATIAL, "kind": "dense", "seed": 1},
+        {**SPATIAL, "kind": "image", "seed": 1, "columns": 2},
+        {**SPATIAL, "kind": "image", "seed": 1, "left_bytes": 1000},
+    ]
+    errors = [told["error"] for told in compared(3, entries, tmp_path)]
+    assert "received spatial_parallel for features of shape (5,)" in errors[0]
+    assert errors[1].startswith("train.columns: received 2 for 3 ranks")
+    assert "would hold" in errors[2] and "allowed: the 937 that it has left" in errors[2]
