@@ -53,8 +53,8 @@ def test_ranks_hold_slices(tmp_path):
     (told,) = compared(4, [{**TENSOR, "kind": "wide", "seed": 1}], tmp_path)
     assert sum(told["held"]) <= 1.05 * told["whole"]  # biases and a batch normalization after rows are on all
     assert max(told["held"]) <= 1.05 * told["whole"] / 4
-    hows = ["by vocabulary", "by gates", "by outputs", "by inputs", "by outputs", "by inputs"]
-    assert [*told["split"].values()] == hows
+    hows = ["by vocabulary", "by gates", *["by inputs", "by outputs"] * 2, "by inputs"]
+    assert sorted(told["split"].values()) == sorted(hows)
 
 
 def test_what_cannot_be_cut_is_told_before_training(tmp_path):
