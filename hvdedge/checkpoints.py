@@ -61,7 +61,7 @@ def load(folder: pathlib.Path, comm: MeteredComm) -> tuple[dict[str, Any], Named
             path = _whole(folder)
             facts = None if path is None else _facts(path)
     found = bcast_json(facts, comm)
-    return None if found is None else (found, spread(_arrays(path) if path else (), comm))
+    return None if found is None else (found, spread(read_arrays(path) if path else (), comm))
 
 
 def spread(mine: Named, comm: MeteredComm, root: int = 0) -> Named:
@@ -107,7 +107,8 @@ def _facts(path: pathlib.Path) -> dict[str, Any]:
         return json.loads(file.attrs["facts"])
 
 
-def _arrays(path: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
+def read_arrays(path: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the arrays of a file one by one."""
     with h5py.File(path, "r") as file:
         names: list[str] = []
         file.visit(names.append)

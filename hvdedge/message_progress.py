@@ -19,8 +19,9 @@ def progressing(comm: MPI.Intracomm) -> Iterator[None]:
     is_over = threading.Event()
 
     def look() -> None:
-        while not is_over.wait(SECONDS):
-            comm.Iprobe()
+        with contextlib.suppress(MPI.Exception):  # ranks were lost: whoever waits for them is told as well
+            while not is_over.wait(SECONDS):
+                comm.Iprobe()
 
     thread = threading.Thread(target=look, daemon=True)
     if comm.size > 1:

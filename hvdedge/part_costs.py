@@ -21,7 +21,7 @@ TIMES = 3  # of which the fastest counts
 SPEED_SIZE, SPEED_SECONDS = 256, 0.05
 
 
-def counted(chain: Chain, rows: int, in_flight: Sequence[int], slots: int) -> Costs:
+def counted(chain: Chain, rows: int, in_flight: Sequence[int], versions: Sequence[int], slots: int) -> Costs:
     """Return what the layers cost by the shapes of their weights and outputs, for micro-batches of so many rows."""
     layers = chain.layers
     return Costs(
@@ -29,6 +29,7 @@ def counted(chain: Chain, rows: int, in_flight: Sequence[int], slots: int) -> Co
         tuple(weight_bytes(layer) for layer in layers),
         tuple(output_bytes(layer, rows) for layer in layers),
         tuple(in_flight),
+        tuple(versions),
         slots,
     )
 

@@ -1,8 +1,6 @@
-"""A rank's part of the layers, forward and backward, between the ranks before and behind it."""
+"""Micro-batches through this rank's part of the layers, between the ranks before and behind it."""
 
-import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +9,7 @@ from mpi4py import MPI
 
 from hvdedge.parallel import MeteredComm
 from hvdedge.part_costs import floats, through
+from hvdedge.part_layers import PartLayers
 from hvdedge.parted_task import PartedTask
 from hvdedge.shards import Batch
 
@@ -65,17 +64,44 @@ class Neighbour:
         return 2 * number + self._direction
 
 
-@dataclass
-class _Held:
-    """What a micro-batch leaves until its gradient comes."""
+def neighbours(
+    task: PartedTask, comm: MeteredComm, rows: int, direction: int
+) -> tuple[Neighbour | None, Neighbour | None]:
+    """Return those before and behind this rank; None where there is none."""
+    start, stop = (task.chain.passing[cut] for cut in task.cuts[comm.rank : comm.rank + 2])
+    before = Neighbour(comm, comm.rank - 1, start, rows, direction) if comm.rank else None
+    behind = Neighbour(comm, comm.rank + 1, stop, rows, direction) if comm.rank < comm.size - 1 else None
+    return before, behind
 
-    inputs: list[tf.Tensor]
-    batch: Batch | None
-    outputs: list[tf.Tensor] = field(default_factory=list)  # of those that have a gradient; at the end the loss
-    tape: tf.GradientTape | None = None
-    states: list[np.ndarray] = field(default_factory=list)  # what units were dropped by
-    loss: float = 0.0
-    score: float = 0.0
+
+class Judging:
+    """Rows that are not learnt from through the parts of all ranks, one after the other.
+
+    Args:
+        rows: that go through at once.
+        before, behind: neighbours in the direction FORWARD.
+    """
+
+    def __init__(self, task: PartedTask, rows: int, before: Neighbour | None, behind: Neighbour | None):
+        self._task, self._rows, self._before, self._behind = task, rows, before, behind
+        task.forward, task.judged_rows = self.outputs, rows
+
+    def outputs(self, x: np.ndarray | None, rows: int) -> np.ndarray | None:
+        """Collective. Return the outputs of some rows, on the last rank; x is needed on the first."""
+        if self._before:
+            inputs = self._before.receive()
+        else:
+            assert x is not None
+            inputs = [filled(x, self._rows)]
+        outputs = self._unlearnt([tf.constant(array) for array in inputs])
+        if self._behind is None:
+            return outputs[0].numpy()[:rows]
+        self._behind.send(outputs)
+        return None
+
+    @tf.function(reduce_retracing=True)
+    def _unlearnt(self, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
+        return through(self._task.model, inputs, training=False)
 
 
 class PartSteps:
@@ -87,120 +113,58 @@ class PartSteps:
     """
 
     def __init__(self, task: PartedTask, comm: MeteredComm, rows: int, recompute: bool):
-        self._task, self._recompute, self._rows = task, recompute, rows
-        self.is_first, self.is_last = comm.rank == 0, comm.rank == comm.size - 1
-        start, stop = (task.chain.passing[cut] for cut in task.cuts[comm.rank : comm.rank + 2])
-        self._before = [] if self.is_first else [Neighbour(comm, comm.rank - 1, start, rows, way) for way in (0, 1)]
-        self._behind = [] if self.is_last else [Neighbour(comm, comm.rank + 1, stop, rows, way) for way in (0, 1)]
-        self._variables = task.variables()
-        self._held: dict[int, _Held] = {}
-        self._grads: list[tf.Tensor] = []
-        task.forward, task.judged_rows = self._judged, rows
+        self._task = task
+        self._before, self._behind = neighbours(task, comm, rows, FORWARD)
+        self._back, self._from = neighbours(task, comm, rows, BACKWARD)
+        is_last = self._behind is None
+        self._layers = PartLayers(task, task.model, takes_rows=self._before is None, tells=is_last, recompute=recompute)
+        Judging(task, rows, self._before, self._behind)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type | None, *error: object) -> None:
-        if kind is None:
-            for neighbour in itertools.chain(self._before, self._behind):
+        for neighbour in (self._before, self._behind, self._back, self._from):
+            if kind is None and neighbour:
                 neighbour.leave()
 
     def forward(self, number: int, batch: Batch | None) -> None:
         """Take a micro-batch through the layers; the first rank and the last one need to be given it."""
-        if self.is_first:
+        if self._before:
+            arrays = self._before.receive()
+        else:
             assert batch is not None
-            inputs = [tf.constant(batch.x)]
-        else:
-            inputs = [tf.constant(array) for array in self._before[FORWARD].receive()]
-        held = self._held[number] = _Held(inputs, batch)
-        if self._recompute and not self.is_last:
-            held.states = [np.array(state) for state in self._task.seed_states()]
-            outputs = self._outputs(inputs)
-        else:
-            outputs = self._go(held)
-        if not self.is_last:
-            self._behind[FORWARD].send(outputs)
+            arrays = [batch.x]
+        outputs = self._layers.forward(number, arrays, batch)
+        if self._behind:
+            self._behind.send(outputs)
 
     def backward(self, number: int) -> tuple[float, float]:
         """Add a micro-batch's gradient to the sums; return its weighted sums of loss and score, on the last rank."""
-        held = self._held.pop(number)
-        if held.tape is None:
-            kept = self._task.model.non_trainable_variables
-            now = [np.array(variable) for variable in kept]
-            for state, then in zip(self._task.seed_states(), held.states, strict=True):
-                state.assign(then)
-            self._go(held)
-            for variable, then in zip(kept, now, strict=True):  # moving means have seen these rows already
-                variable.assign(then)
-        arrived = None if self.is_last else [tf.constant(array) for array in self._behind[BACKWARD].receive()]
-        assert held.tape is not None
-        sources = [*self._variables, *([] if self.is_first else floats(held.inputs))]
-        grads = held.tape.gradient(held.outputs, sources, arrived, tf.UnconnectedGradients.ZERO)
-        count = len(self._variables)
-        if not self.is_first:
-            self._before[BACKWARD].send(grads[count:])
-        mine = [tf.convert_to_tensor(grad) for grad in grads[:count]]  # an embedding's is sparse
-        self._grads = [one + other for one, other in zip(self._grads, mine, strict=True)] if self._grads else mine
-        return held.loss, held.score
+        arrived = self._from.receive() if self._from else None
+        loss, score, grads = self._layers.backward(number, arrived)
+        if self._back:
+            self._back.send(grads)
+        return loss, score
 
     def step(self) -> None:
         """Take the optimizer's step with the sums."""
-        if self._variables:
-            self._apply(self._grads)
-        self._grads = []
-
-    def _go(self, held: _Held) -> list[tf.Tensor]:
-        """Go forward so that it can be gone backward."""
-        with tf.GradientTape() as held.tape:
-            held.tape.watch(floats(held.inputs))
-            if self.is_last:
-                assert held.batch is not None
-                loss, score = self._loss(held.inputs, held.batch.y, held.batch.weights)
-                outputs = held.outputs = [loss]
-                held.loss, held.score = float(loss), float(score)
-            else:
-                outputs = self._outputs(held.inputs)
-                held.outputs = floats(outputs)
-        return outputs
-
-    @tf.function(reduce_retracing=True)
-    def _outputs(self, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
-        return through(self._task.model, inputs, training=True)
-
-    @tf.function(reduce_retracing=True)
-    def _loss(self, inputs: list[tf.Tensor], y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        losses, scores = self._task.score(y, through(self._task.model, inputs, training=True)[0])
-        return tf.reduce_sum(losses * weights), tf.reduce_sum(scores * weights)
+        if self._layers.variables:
+            self._apply(self._layers.take_grads())
 
     @tf.function(reduce_retracing=True)
     def _apply(self, grads: list[tf.Tensor]) -> None:
         self._task.apply(grads)
 
-    @tf.function(reduce_retracing=True)
-    def _unlearnt(self, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
-        return through(self._task.model, inputs, training=False)
-
-    def _judged(self, x: np.ndarray | None, rows: int) -> np.ndarray | None:
-        """Collective. Return the outputs of some rows, on the last rank; x is needed on the first."""
-        if self.is_first:
-            assert x is not None
-            inputs = [_filled(x, self._rows)]
-        else:
-            inputs = self._before[FORWARD].receive()
-        outputs = self._unlearnt([tf.constant(array) for array in inputs])
-        if self.is_last:
-            return outputs[0].numpy()[:rows]
-        self._behind[FORWARD].send(outputs)
-        return None
-
 
 def cut(batch: Batch, rows: int, count: int) -> Iterator[Batch]:
     """Yield a batch in `count` micro-batches of `rows` rows; those of weight 0 fill it up."""
-    x, y, weights = (_filled(array, rows * count) for array in (batch.x, batch.y, batch.weights))
+    x, y, weights = (filled(array, rows * count) for array in (batch.x, batch.y, batch.weights))
     for start in range(0, rows * count, rows):
         here = slice(start, start + rows)
         yield Batch(x[here], y[here], weights[here], batch.together)
 
 
-def _filled(array: np.ndarray, rows: int) -> np.ndarray:
+def filled(array: np.ndarray, rows: int) -> np.ndarray:
+    """Return an array of so many rows, of zeros behind its own."""
     return np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])

@@ -63,32 +63,44 @@ class PartedTask(TrainingTask):
         names = [layer.name for layer in self.chain.layers]
         return [names[start:stop] for start, stop in itertools.pairwise(self.cuts)]
 
-    def cut(self, comm: MeteredComm, rows: int, in_flight: Sequence[int], measures: bool) -> None:
+    def cut(
+        self,
+        comm: MeteredComm,
+        rows: int,
+        in_flight: Sequence[int],
+        versions: Sequence[int],
+        *,
+        measures: bool,
+        first: int = 1,
+    ) -> None:
         """Collective. Take this rank's part of the best partition for the ranks' speeds and memory.
 
         Args:
             rows: of a micro-batch.
             in_flight: of how many micro-batches each part holds what its layers made.
+            versions: of how many steps each part holds the weights.
             measures: whether layers that were cut by what they cost by their shapes are then measured, each by the rank
                 that holds it, and cut again.
+            first: how many layers the first rank holds at least.
         Raises:
             InputError: where there are more ranks than parts, or a part fits into no rank's memory.
         """
         chain = self.chain
-        if len(chain.cuts) + 1 < comm.size:
+        places = [place for place in chain.cuts if place >= first]
+        if len(places) + 1 < comm.size:
             tied = f", as {', '.join(chain.tied)} is used more than once" if chain.tied else ""
             raise InputError(
                 f"train.strategy: received {comm.size} ranks for a model of {len(chain)} layers, allowed: up to "
-                f"{len(chain.cuts) + 1}{tied}; give fewer --ranks or a deeper model"
+                f"{len(places) + 1}{tied}; give fewer --ranks or a deeper model"
             )
         speeds = part_costs.speeds(self.speed, comm)
         limits = counts(int((1 - MARGIN) * available_bytes() // self.local_ranks), comm).tolist()
-        costs = part_costs.counted(chain, rows, in_flight, self._slots())
-        self.cuts = _best(chain, costs, speeds, limits)
+        costs = part_costs.counted(chain, rows, in_flight, versions, self._slots())
+        self.cuts = _best(costs, places, speeds, limits)
         if measures and comm.size > 1:
             here = slice(*self.cuts[comm.rank : comm.rank + 2])
             costs = part_costs.measured(chain, costs, here, speeds[comm.rank], rows, comm)
-            self.cuts = _best(chain, costs, speeds, limits)
+            self.cuts = _best(costs, places, speeds, limits)
         self._take_part(*self.cuts[comm.rank : comm.rank + 2])
 
     def _slots(self) -> int:
@@ -117,6 +129,10 @@ class PartedTask(TrainingTask):
             if place in drawn:
                 variable.assign(seed_state(self.seed, 0, drawn.index(place), variable.shape))
 
+    def apply(self, grads: list[tf.Tensor], weights: Sequence[keras.Variable] | None = None) -> None:
+        """Take the optimizer's step with gradients, of some of the trainable weights, all by default."""
+        self.optimizer.apply(grads, self.model.trainable_variables if weights is None else weights)
+
     def count(self, loss: float, score: float, steps: int = 1) -> None:
         if not self.tells:
             self._batch = None  # rows count once
@@ -138,6 +154,9 @@ class PartedTask(TrainingTask):
     def _all_arrays(self, comm: MeteredComm) -> Iterator[tuple[str, np.ndarray]]:
         return _gathered(self._arrays(), comm)
 
+    def _average_states(self, comm: MeteredComm) -> None:
+        """Leave what layers keep beside their weights as it is: one rank alone holds each of them."""
+
     def _judged_at_once(self) -> int:
         return self.judged_rows
 
@@ -151,16 +170,16 @@ class PartedTask(TrainingTask):
         return tf.function(self.score, reduce_retracing=True)
 
 
-def _best(chain: Chain, costs: Costs, speeds: list[float], limits: list[int]) -> list[int]:
-    """Return the best cuts.
+def _best(costs: Costs, places: Sequence[int], speeds: list[float], limits: list[int]) -> list[int]:
+    """Return the best cuts at some of the places.
 
     Raises:
         InputError: where a part does not fit, whatever the cuts.
     """
-    found = balanced(costs, chain.cuts, speeds, limits)
+    found = balanced(costs, places, speeds, limits)
     if found is not None:
         return found
-    found = balanced(costs, chain.cuts, speeds, [math.inf] * len(speeds))
+    found = balanced(costs, places, speeds, [math.inf] * len(speeds))
     assert found is not None
     parts = enumerate(itertools.pairwise(found))
     needed = [costs.memory_bytes(part, start, stop) for part, (start, stop) in parts]

@@ -43,6 +43,7 @@ class Costs:
         weight_bytes: of the weights that are trained.
         output_bytes: of what a layer makes of one micro-batch.
         in_flight: of how many micro-batches each part holds what its layers made at the same time.
+        versions: of how many steps each part holds the weights, as micro-batches under way went forward with them.
         slots: how many numbers the optimizer keeps of a weight.
     """
 
@@ -50,12 +51,15 @@ class Costs:
     weight_bytes: tuple[int, ...]
     output_bytes: tuple[int, ...]
     in_flight: tuple[int, ...]
+    versions: tuple[int, ...]
     slots: int
 
     def memory_bytes(self, part: int, start: int, stop: int) -> int:
         """Return what the layers of some places take: weights, gradients, the optimizer's slots, what layers made."""
         weights = sum(self.weight_bytes[start:stop])
-        return weights * (2 + self.slots) + self.in_flight[part] * sum(self.output_bytes[start:stop])
+        return weights * (self.versions[part] + 1 + self.slots) + self.in_flight[part] * sum(
+            self.output_bytes[start:stop]
+        )
 
 
 class Chain:
@@ -112,17 +116,23 @@ class Chain:
         names = [layer.name for layer in self.layers]
         return sorted({name for name in names if names.count(name) > 1})
 
-    def part(self, start: int, stop: int) -> keras.Model:
+    def part(self, start: int, stop: int, shared: keras.Model | None = None) -> keras.Model:
         """Return the layers of some places as a model of its own, with weights as the whole model has them at first.
 
         It takes a list of what passes the cut before them and gives one of what passes the cut behind them.
+
+        Args:
+            shared: another part, whose layers are to be those of this one, too.
         """
         inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in self.passing[start]]
         values = {id(tensor): value for tensor, value in zip(self.passing[start], inputs, strict=True)}
         copies: dict[int, keras.Operation] = {}
         for node in self.nodes[start:stop]:
             layer = node.operation
-            copy = copies.setdefault(id(layer), type(layer).from_config(layer.get_config()))
+            if id(layer) not in copies:
+                fresh = shared is None
+                copies[id(layer)] = type(layer).from_config(layer.get_config()) if fresh else _operation(shared, layer)
+            copy = copies[id(layer)]
             args, options = node.arguments.fill_in(values)
             made = keras.tree.flatten(copy(*args, **options))
             values |= {id(tensor): value for tensor, value in zip(node.output_tensors, made, strict=True)}
@@ -185,6 +195,11 @@ def output_bytes(layer: keras.Operation, rows: int) -> int:
 def output_shapes(layer: keras.Operation) -> list[list[int]]:
     """Return the shapes of what a layer makes of a row; what is of any size counts as 1."""
     return [[size or 1 for size in tensor.shape[1:]] for tensor in keras.tree.flatten(layer.output)]
+
+
+def _operation(part: keras.Model, layer: keras.Operation) -> keras.Operation:
+    """Return the operation of a part that is a copy of a layer."""
+    return next(each for each in part.operations if each.name == layer.name)
 
 
 def _in_order(model: keras.Model) -> Iterator[Any]:

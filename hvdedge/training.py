@@ -121,7 +121,8 @@ class TrainingTask:
     ):
         self.epochs: int = settings["epochs"]
         self.learning_rate: float = settings["learning_rate"]
-        self.optimizer = _optimizer(settings)
+        self._settings = settings
+        self.renew_optimizer()
         self.history = History()
         self.kept: dict[str, np.ndarray] = {}
         self.goes_back: tuple[str, ...] = ()
@@ -133,7 +134,6 @@ class TrainingTask:
         self.seed = seed
         self._validation = block(reader.rows("validation"), comm.size, comm.rank)
         self._held_bytes, self._scratch = memory_bytes // 2, scratch
-        self._settings = settings
         self._folder = folder
         self._key = key
         self._writer = writer
@@ -173,6 +173,10 @@ class TrainingTask:
         self._hold(model, range(len(model.variables)), self._settings["micro_batches"])
         for number, state in enumerate(self.seed_states()):  # each rank, and each layer, leaves out other units
             state.assign(seed_state(self.seed, comm.rank, number, state.shape))
+
+    def renew_optimizer(self) -> None:
+        """Begin with an optimizer that knows no weights."""
+        self.optimizer = _optimizer(self._settings)
 
     def _hold(self, model: keras.Model, places: Sequence[int], takes_parts: bool) -> None:
         """Train these variables, of the given places among those of the whole model."""

@@ -4,9 +4,12 @@ mpirun -np N python -m mpi4py tests/partitioned_models.py '[{"seed": 1, "strateg
 """
 
 import json
+import os
 import pathlib
 import sys
 import typing
+from dataclasses import replace
+from itertools import zip_longest
 
 import keras
 import numpy as np
@@ -20,8 +23,9 @@ from hvdedge.config import Train
 from hvdedge.errors import InputError, RankError
 from hvdedge.lanes import Lanes
 from hvdedge.models import dense, embedding
-from hvdedge.parallel import MeteredComm, counts
+from hvdedge.parallel import MeteredComm, allgather_json, counts
 from hvdedge.partition import Chain
+from hvdedge.shards import OwnRows
 
 
 class Rows(train_rows.Rows):
@@ -92,6 +96,19 @@ def image_model(rng, shape, classes):
         keras.layers.Dense(int(rng.integers(2, 9)), "relu", kernel_initializer=initial(rng)),
     ]
     return keras.Sequential([*layers, keras.layers.Dense(classes, kernel_initializer=initial(rng))])
+
+
+class Watched:
+    """Of a task: that it tells on which rings it was trained: first epoch, parts and ranks that were left, each."""
+
+    rings = ()
+
+    def copy_parts(self, comm):
+        self._die("copy_parts")
+        super().copy_parts(comm)
+        left = allgather_json(MPI.COMM_WORLD.rank, comm)
+        if not self.rings or self.rings[-1][2] != left:
+            self.rings = [*self.rings, (self.epoch, self.part_names, left)]
 
 
 ONE_RANK = {"balance": "always", "scaling": "none"}  # sums of ours, as Horovod begins once for all ranks
@@ -229,18 +246,22 @@ def initial(rng):
 
 def main():
     """Print a JSON line for each entry: how far weights and curves are from those of one rank, or the error."""
-    comm, alone = MeteredComm(MPI.COMM_WORLD), MeteredComm(MPI.COMM_SELF)
+    world = comm = MeteredComm(MPI.COMM_WORLD)
+    alone = MeteredComm(MPI.COMM_SELF)
     training.configure(comm, 7)
     for number, given in enumerate(json.loads(sys.argv[1])):
         folder = pathlib.Path(sys.argv[2]) / f"{number}-{comm.size}"
         keras.utils.set_random_seed(7)
         try:
-            told = _compare(given, comm, alone, folder)
+            told, comm = _compare(given, comm, alone, folder)
         except (InputError, RankError) as error:
             told = {"error": str(error)}
         if comm.rank == 0:
             print(json.dumps(told), flush=True)
         comm.Barrier()
+    if comm.size < world.size:
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _compare(given, comm, alone, folder):
@@ -256,16 +277,18 @@ def _compare(given, comm, alone, folder):
         if comm.rank < first.size:
             _trained(strategy, given, seed, kind, settings | {"epochs": 1}, first, folder / "cut", begun)
         comm.Barrier()
-    cut, model = _trained(
+    cut, model, comm = _trained(
         strategy, given, seed, kind, settings, comm, folder / "cut", folder / "again.keras" if resumes else begun
     )
     if comm.rank:
-        return None
+        return None, comm
     curves = [0.0]
     if given.get("schedule") == "pipedream":
         whole = _delayed(seed, kind, settings, cut.told["parts"])
+    elif strategy == "ring_tmp":
+        whole = _ring_delayed(seed, kind, settings, cut.told["rings"], given.get("private", False))
     else:
-        plain, whole = _trained("ring_allreduce", ONE_RANK, seed, kind, settings, alone, folder / "whole", begun)
+        plain, whole, _ = _trained("ring_allreduce", ONE_RANK, seed, kind, settings, alone, folder / "whole", begun)
         names = [name for name in plain.curves if name != "epoch_seconds"]
         pairs = [pair for name in names for pair in zip(cut.curves[name], plain.curves[name], strict=True)]
         curves = [0.0 if a is b is None else abs(a - b) for a, b in pairs]  # without rows for validation there is none
@@ -273,8 +296,8 @@ def _compare(given, comm, alone, folder):
     weights, expected, before = (_flat(each) for each in (model, whole, first))
     told = {"away": np.abs(weights - expected).max(), "moved": np.abs(expected - before).max(), "curves": max(curves)}
     numbers = {"whole": whole.count_params(), "held": cut.told["numbers"]}
-    cuts = {name: cut.told.get(name) for name in ("parts", "split")}
-    return {name: float(value) for name, value in told.items()} | numbers | cuts
+    cuts = {name: cut.told.get(name) for name in ("parts", "split", "rings")}
+    return {name: float(value) for name, value in told.items()} | numbers | cuts, comm
 
 
 def _flat(model):
@@ -284,26 +307,92 @@ def _flat(model):
 def _delayed(seed, kind, settings, parts):
     """The whole model after steps of gradients at weights that each part had when a batch went forward through it."""
     model, reader = _model(seed, kind)
-    numbers = np.repeat(np.arange(len(parts)), [len(names) for names in parts]).tolist()
-    part_of = {layer.name: number for layer, number in zip(Chain(model).layers, numbers, strict=True)}
-    variables = [(part_of[layer.name], variable) for layer in model.layers for variable in layer.trainable_variables]
     lanes = Lanes(reader, settings["batch_size"], slice(settings["batch_size"]), settings["batch_size"], seed, 10**8)
-    now = [np.array(variable) for _, variable in variables]
+    ahead = [len(parts) - 1 - part for part in range(len(parts))]
+
+    part_of = _part_of(model, parts)
+
+    def plan(epoch):
+        return part_of, [[batch] for batch in lanes.batches(epoch)], lambda part, number: number - ahead[part]
+
+    _late_steps(model, settings, plan)
+    return model
+
+
+def _ring_delayed(seed, kind, settings, rings, private):
+    """The same of rings: steps of rounds, a batch of each node; part p of n is 4 (n - 1 - p) batches late.
+
+    Args:
+        rings: (first epoch, parts, ranks that are left and whose rows they have) each.
+    """
+    model, reader = _model(seed, kind)
+    plans = {}
+    for first, parts, left in rings:
+        count, size = reader.rows("train"), len(parts)
+        shares, have = (len(rings[0][1]), left) if private else (size, range(size))
+        rows = [np.arange(count * node // shares, count * (node + 1) // shares) for node in have]
+        shards = [OwnRows(reader, own, settings["batch_size"], seed, 10**8) for own in rows if len(own)]
+        part_of = _part_of(model, parts)
+        if private:  # the layers up to the first one with weights
+            lent = next(place for place, layer in enumerate(Chain(model).layers) if layer.weights)
+            part_of |= {layer.name: size for layer in Chain(model).layers[: lent + 1]}
+        late = [4 * (size - 1 - part) or 1 for part in range(size)] + [4 * size + 4]
+        plans |= dict.fromkeys(range(first, settings["epochs"]), (part_of, shards, late))
+
+    def plan(epoch):
+        part_of, shards, late = plans[epoch]
+        found = zip_longest(*(shard.batches(epoch) for shard in shards))
+        rounds = [[batch for batch in together if batch is not None] for together in found]
+        counts = [sum(batch.together for batch in batches) for batches in rounds]
+        rounds = [
+            [replace(batch, weights=batch.weights * batch.together / count) for batch in batches]
+            for batches, count in zip(rounds, counts, strict=True)
+        ]
+        return part_of, rounds, lambda part, number: number - late[part] + 1
+
+    _late_steps(model, settings, plan)
+    return model
+
+
+def _part_of(model, parts):
+    """The number of the part that holds a layer."""
+    numbers = np.repeat(np.arange(len(parts)), [len(names) for names in parts]).tolist()
+    return {layer.name: number for layer, number in zip(Chain(model).layers, numbers, strict=True)}
+
+
+def _late_steps(model, settings, plan):
+    """Step with the sums of rounds of batches, each gradient at weights after those rounds that a part knew then.
+
+    Args:
+        plan: of an epoch: the part of each layer, rounds of batches, and (part, number of a batch) -> how many batches
+            of the epoch went backward there before it went forward.
+    """
+    variables = [(layer.name, variable) for layer in model.layers for variable in layer.trainable_variables]
+    now, moments = [np.array(variable) for _, variable in variables], [0.0 for _ in variables]
     for epoch in range(settings["epochs"]):
-        versions = [now]
-        for number, batch in enumerate(lanes.batches(epoch)):
-            for place, (part, variable) in enumerate(variables):
-                ahead = len(parts) - 1 - part
-                variable.assign(versions[max(number - ahead, 0)][place])
-            with tf.GradientTape() as tape:
-                losses = keras.losses.sparse_categorical_crossentropy(batch.y, model(batch.x), from_logits=True)
-                loss = tf.reduce_sum(losses * batch.weights)
-            grads = tape.gradient(loss, [variable.value for _, variable in variables])
-            now = [value - settings["learning_rate"] * np.array(grad) for value, grad in zip(now, grads, strict=True)]
+        versions, ends, number = [now], [0], 0  # the weights after each round, and how many batches it ended with
+        part_of, rounds, known = plan(epoch)
+        for batches in rounds:
+            sums = [0.0 for _ in variables]
+            for batch in batches:
+                for place, (layer, variable) in enumerate(variables):
+                    done = sum(end <= known(part_of[layer], number) for end in ends[1:])
+                    variable.assign(versions[done][place])
+                with tf.GradientTape() as tape:
+                    losses = keras.losses.sparse_categorical_crossentropy(batch.y, model(batch.x), from_logits=True)
+                    loss = tf.reduce_sum(losses * batch.weights)
+                grads = tape.gradient(loss, [variable.value for _, variable in variables])
+                sums = [one + np.array(grad) for one, grad in zip(sums, grads, strict=True)]
+                number += 1
+            moments = [
+                settings["momentum"] * one - settings["learning_rate"] * grad
+                for one, grad in zip(moments, sums, strict=True)
+            ]
+            now = [value + moment for value, moment in zip(now, moments, strict=True)]
             versions.append(now)
+            ends.append(number)
     for (_, variable), value in zip(variables, now, strict=True):
         variable.assign(value)
-    return model
 
 
 def _model(seed, kind):
@@ -317,11 +406,13 @@ def _model(seed, kind):
 
 
 def _trained(strategy, options, seed, kind, settings, comm, folder, begun=None):
-    """Return the history, and on the root the model as it was saved.
+    """Return the history, on the root the model as it was saved, and the ranks that are left.
 
     Args:
         begun: where a task whose first weights follow the ranks leaves them, and another begins from.
     """
+    dies = options.get("dies", {}).get(str(MPI.COMM_WORLD.rank), (None, 0))
+    options = {name: value for name, value in options.items() if name != "dies"}
     train = methods.find("strategies", strategy, "strategy").load()
     task_kind = typing.get_type_hints(train)["task"]
     with task_kind.building():
@@ -332,7 +423,8 @@ def _trained(strategy, options, seed, kind, settings, comm, folder, begun=None):
         model.set_weights(keras.saving.load_model(begun).get_weights())
     scratch = folder / f"scratch-{comm.rank}"
     scratch.mkdir(parents=True, exist_ok=True)
-    task = task_kind(
+    left = [comm]
+    task = type("WatchedTask", (Watched, train_rows.Dying, task_kind), {})(
         model,
         reader,
         comm,
@@ -345,15 +437,17 @@ def _trained(strategy, options, seed, kind, settings, comm, folder, begun=None):
         writer=tf.summary.create_noop_writer,
         tell=lambda **told: None,
         note=lambda **event: None,
-        lost=lambda left, seconds: None,
+        lost=lambda comm, seconds: left.append(comm),
     )
+    task.dies = tuple(dies)
     history = train(task, comm, **options)
+    comm, history.told["rings"] = left[-1], task.rings
     history.told["numbers"] = counts(task.model.count_params(), comm).tolist()
     task.collect(comm)
     if comm.rank:
-        return history, None
+        return history, None, comm
     task.save(folder / "model.keras")
-    return history, keras.saving.load_model(folder / "model.keras")
+    return history, keras.saving.load_model(folder / "model.keras"), comm
 
 
 if __name__ == "__main__":

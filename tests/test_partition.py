@@ -98,7 +98,7 @@ def test_a_layer_that_is_used_twice_is_not_cut_apart():
 
 
 def costs(seconds, weights, outputs, parts):
-    return Costs(tuple(seconds), tuple(weights), tuple(outputs), tuple(range(parts, 0, -1)), 2)
+    return Costs(tuple(seconds), tuple(weights), tuple(outputs), tuple(range(parts, 0, -1)), (1,) * parts, 2)
 
 
 @settings(max_examples=100, deadline=None)
@@ -130,7 +130,7 @@ def test_memory_is_that_of_weights_gradients_slots_and_what_layers_made():
 def test_counted_costs_are_those_of_the_shapes():
     with without_weights():
         found = Chain(dense.build(IMAGES, hidden=4, layers=1, dropout=0.0, seed=1))
-    told = part_costs.counted(found, 3, [1], 0)
+    told = part_costs.counted(found, 3, [1], [1], 0)
     assert sum(told.weight_bytes) == 4 * found.model.count_params() == 4 * (64 * 4 + 4 + 4 * 10 + 10)
     assert told.output_bytes[-1] == 4 * 3 * 10
 
@@ -155,7 +155,7 @@ def test_tokens_pass_as_whole_numbers_that_have_no_gradient():
     found = chain(lambda: embedding.build(spec))
     kinds = [{part_costs.is_float(tensor.dtype) for tensor in tensors} for tensors in found.passing]
     assert kinds[0] == {False} and {False, True} in kinds and kinds[-1] == {True}
-    part_costs.counted(found, 2, [1], 0)
+    part_costs.counted(found, 2, [1], [1], 0)
     tokens = np.array([[3, 4, 0, 0, 0, 0, 0]], np.int32)
     tensors = [tokens]
     for place in range(len(found)):

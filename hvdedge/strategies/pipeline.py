@@ -61,7 +61,8 @@ def train(
     ends = 0, comm.size - 1
     task.deal(1, 0 if comm.rank in ends else None)
     together = task.steps_per_epoch if is_async else chunks
-    task.cut(comm, rows, schedules.in_flight(schedule, together, comm.size), measure)
+    held = schedules.in_flight(schedule, together, comm.size)
+    task.cut(comm, rows, held, held if is_async else [1] * comm.size, measures=measure)
     task.tells = comm.rank == comm.size - 1
     first = task.resume(comm)
     moves = schedules.gpipe if schedule == "gpipe" else schedules.one_f_one_b

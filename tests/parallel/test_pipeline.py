@@ -1,12 +1,8 @@
 """Pipelines over 1 to 4 ranks: steps are those of the whole model; a rank holds its part alone; bad input is told."""
 
-import json
-import pathlib
-
 import pytest
-from mpi_runs import run_mpi
+from cut_models import compared
 
-PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "partitioned_models.py"
 PIPELINE = {"strategy": "pipeline", "measure": False}
 ENTRIES = [
     {"kind": "dense", "schedule": "gpipe", "chunks": 4, "batch_size": 8},
@@ -15,12 +11,6 @@ ENTRIES = [
     {"kind": "dense", "schedule": "pipedream", "batch_size": 7, "momentum": 0.0, "learning_rate": 0.05},
     {"kind": "image", "schedule": "gpipe", "chunks": 1, "batch_size": 7, "optimizer": "adam", "learning_rate": 0.01},
 ]
-
-
-def compared(ranks, entries, folder):
-    """What the program tells of each entry."""
-    out = run_mpi(ranks, PROGRAM, json.dumps(entries), folder, seconds=300)
-    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 
 @pytest.mark.parametrize(

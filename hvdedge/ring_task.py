@@ -1,0 +1,98 @@
+"""RingTask: a PartedTask of ranks that have rows of their own, and go on without those that were lost."""
+
+from typing import Any
+
+import numpy as np
+
+from hvdedge.errors import InputError
+from hvdedge.parallel import MeteredComm, block, counts
+from hvdedge.part_copies import PartCopies
+from hvdedge.parted_task import PartedTask
+from hvdedge.shards import Batch
+from hvdedge.training import History
+
+
+class RingTask(PartedTask):
+    """A PartedTask on a ring of ranks, each with rows of its own and a copy of the part of the rank before it.
+
+    Attributes:
+        rows_of: how many rows each rank has.
+        copies: of the parts, as they stood after the last epochs.
+    """
+
+    rows_of: list[int]
+    copies: PartCopies
+    _own_rows: np.ndarray | None = None
+
+    def share_rows(self, comm: MeteredComm, keeps: bool) -> None:
+        """Collective. Deal the rows to the ranks in blocks.
+
+        Args:
+            keeps: whether each rank keeps those that it has, also where others were lost.
+        """
+        if self._own_rows is None or not keeps:
+            here = block(self.rows, comm.size, comm.rank)
+            self._own_rows = np.arange(here.start, here.stop)
+        self.keep_to(self._own_rows)
+        self._shard = self._make_shard()
+        self.rows_of = counts(len(self._own_rows), comm).tolist()
+        self.steps_per_epoch = -(-max(self.rows_of) // self.batch_size)
+
+    def take_in(self, batch: Batch) -> None:
+        """Let the next `count` be of this batch, which another rank sent."""
+        self._batch = batch
+
+    def lent_layers(self) -> int:
+        """Return how many first layers make something else of raw rows, by weights.
+
+        Raises:
+            InputError: where there are none, or they keep more of the rows than a gradient tells.
+        """
+        raw = {id(tensor) for tensor in self.chain.model.inputs}
+        for place in self.chain.cuts:
+            layers = self.chain.layers[:place]
+            if any(getattr(layer, "non_trainable_variables", ()) for layer in layers):
+                break
+            makes_others = any(getattr(layer, "trainable_variables", ()) for layer in layers)
+            if makes_others and not any(id(tensor) in raw for tensor in self.chain.passing[place]):
+                return place
+        raise InputError(
+            "train.private: received true for a model whose first layers with weights pass raw rows on, keep means of "
+            "them or leave units out, allowed: false for such a model; change it, or the model"
+        )
+
+    def copy_parts(self, comm: MeteredComm) -> None:
+        """Collective. Let each rank keep its part as it stands now, and a copy of that of the rank before it."""
+        if "copies" not in self.__dict__:
+            self.copies = PartCopies(self._scratch)
+        curves = {name: [*curve] for name, curve in self.history.curves.items()}
+        facts = {"curves": curves, "best_epoch": self.history.best_epoch, **self._facts()}
+        self.copies.make(self.epoch, self._arrays, facts, comm)
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether parts were copied."""
+        return "copies" in self.__dict__ and bool(self.copies)
+
+    def take_over(self, comm: MeteredComm, **cut: Any) -> None:
+        """Collective. Go on with the ranks that are left from the newest copy that all of them have.
+
+        The layers are dealt anew. A rank takes those of its new part from the ranks that had them, or that have a copy;
+        where there is none, all go back to the newest checkpoint, or begin again.
+
+        Args:
+            cut: as `cut` takes it.
+        """
+        copy = self.copies.newest(comm)
+        self.renew_optimizer()
+        self.cut(comm, **cut)
+        if copy.is_whole(comm):
+            self._take(copy.arrays(comm))
+            self._follow(copy.facts)
+            self.history.curves, self.history.best_epoch = copy.facts["curves"], copy.facts["best_epoch"]
+            self.epoch = copy.epoch
+        else:
+            self.history = History()
+            self._take_up(comm)
+        self._step = 0
+        self._keep_state()
