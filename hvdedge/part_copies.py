@@ -69,7 +69,7 @@ class PartCopies:
         own, before = (self._folder / f"{name}-{made}.h5" for name in ("own-part", "part-before"))
         heads = allgather_json([[name, str(array.dtype), array.shape] for name, array in arrays()], comm)
         ahead, behind = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
-        with h5py.File(own, "w") as kept, h5py.File(before, "w") as copied:  # of no use without this process: not synced
+        with h5py.File(own, "w") as kept, h5py.File(before, "w") as copied:  # not synced: of this process
             for sent, head in itertools.zip_longest(arrays(), heads[behind]):
                 requests = []
                 if sent:

@@ -10,12 +10,15 @@ import h5py
 import keras
 import numpy as np
 import tensorflow as tf
+from mpi4py import MPI
 
-from hvdedge import checkpoints, keras_files, part_costs
+from hvdedge import checkpoints, keras_files, learning_rate, part_costs
+from hvdedge.collective_ops import allreduced
 from hvdedge.errors import InputError
 from hvdedge.memory import available_bytes
 from hvdedge.micro_batches import MARGIN
-from hvdedge.parallel import MeteredComm, counts, receive_array, send_array
+from hvdedge.options import Scaling
+from hvdedge.parallel import MeteredComm, block, counts, receive_array, send_array
 from hvdedge.partition import Chain, Costs, balanced, without_weights
 from hvdedge.training import SEED_STATE, TrainingTask, seed_state
 
@@ -34,6 +37,8 @@ class PartedTask(TrainingTask):
         forward: collective; gives the outputs of rows that are not learnt from on the ranks that tell, of x, (rows,
             ...), None on ranks that do not train, and the number of rows.
         judged_rows: rows that are judged at once.
+        everyone: all ranks, where several groups of them hold the model, one beside the other; else None.
+        replicas: the ranks that hold the same part as this one, one of each group, where there are several groups.
     """
 
     building = staticmethod(without_weights)
@@ -42,6 +47,9 @@ class PartedTask(TrainingTask):
     cuts: list[int]
     forward: Callable[[np.ndarray | None, int], np.ndarray | None]
     judged_rows: int
+    everyone: MeteredComm | None = None
+    replicas: MeteredComm | None = None
+    _growth: tuple[int, Scaling, float] = (1, "none", 0.0)
 
     def _take_model(self, model: keras.Model, comm: MeteredComm) -> None:
         if self.precision.name != FLOAT32:
@@ -52,6 +60,31 @@ class PartedTask(TrainingTask):
         self._refuse_dealt()
         self.chain = Chain(model)
         self._validation = slice(0, self._reader.rows("validation"))
+
+    def join(self, everyone: MeteredComm, replicas: MeteredComm) -> None:
+        """Let this rank's group train with others, each on rows of its own, whose gradients are summed in each step."""
+        self.everyone, self.replicas = everyone, replicas
+        self._validation = block(self._reader.rows("validation"), replicas.size, replicas.rank)
+
+    def grow_rate(self, times: int, scaling: Scaling, warmup_epochs: float) -> None:
+        """Let the learning rate grow, step by step, as the batch is so many times that of one rank."""
+        self._growth = times, scaling, warmup_epochs
+
+    def deal(self, ranks: int, rank: int | None) -> None:
+        if self.replicas is None:
+            super().deal(ranks, rank)
+        else:
+            super().deal(self.replicas.size, None if rank is None else self.replicas.rank)
+
+    def begin_epoch(self, epoch: int, done: int = 0) -> None:
+        super().begin_epoch(epoch, done)
+        learning_rate.grow(self, *self._growth)
+
+    def end_epoch(self, epoch: int, comm: MeteredComm) -> bool:
+        return super().end_epoch(epoch, self.everyone or comm)
+
+    def resume(self, comm: MeteredComm) -> int:
+        return super().resume(self.everyone or comm)
 
     @property
     def parameters(self) -> int:
@@ -127,21 +160,30 @@ class PartedTask(TrainingTask):
         drawn = [place for place, variable in enumerate(whole.variables) if SEED_STATE in variable.path]
         for variable, place in zip(part.variables, self._places, strict=True):
             if place in drawn:
-                variable.assign(seed_state(self.seed, 0, drawn.index(place), variable.shape))
+                group = self.replicas.rank if self.replicas is not None else 0
+                variable.assign(seed_state(self.seed, group, drawn.index(place), variable.shape))
 
     def apply(self, grads: list[tf.Tensor], weights: Sequence[keras.Variable] | None = None) -> None:
-        """Take the optimizer's step with gradients, of some of the trainable weights, all by default."""
+        """Take the optimizer's step with gradients, of some of the trainable weights, all by default.
+
+        Where several groups hold the model it is collective, and with the sums of their gradients.
+        """
+        if self.replicas is not None and grads:
+            flat = allreduced(tf.concat([tf.reshape(grad, [-1]) for grad in grads], 0), self.replicas)
+            parts = tf.split(flat, [grad.shape.num_elements() for grad in grads])
+            grads = [tf.reshape(part, grad.shape) for part, grad in zip(parts, grads, strict=True)]
         self.optimizer.apply(grads, self.model.trainable_variables if weights is None else weights)
 
     def count(self, loss: float, score: float, steps: int = 1) -> None:
         if not self.tells:
             self._batch = None  # rows count once
         super().count(loss, score, steps)
+        learning_rate.grow(self, *self._growth)
 
     def collect(self, comm: MeteredComm) -> None:
         named = self._named().items()
         weights = ((name, np.asarray(variable)) for name, variable in named if name.startswith("weights/"))
-        checkpoints.write(self._collected, _gathered(weights, comm), {}, comm)
+        checkpoints.write(self._collected, self._joined(weights, comm), {}, comm)
 
     def save(self, path: pathlib.Path) -> None:
         with h5py.File(self._collected, "r") as file:
@@ -152,10 +194,20 @@ class PartedTask(TrainingTask):
         return self._scratch / "weights.h5"
 
     def _all_arrays(self, comm: MeteredComm) -> Iterator[tuple[str, np.ndarray]]:
-        return _gathered(self._arrays(), comm)
+        return self._joined(self._arrays(), comm)
+
+    def _joined(self, arrays: Iterator[tuple[str, np.ndarray]], comm: MeteredComm) -> Iterator[tuple[str, np.ndarray]]:
+        """Collective, also as it is passed through. Yield on the root the arrays of all parts, one by one."""
+        return _gathered(iter(()) if self.replicas is not None and self.replicas.rank else arrays, comm)
 
     def _average_states(self, comm: MeteredComm) -> None:
-        """Leave what layers keep beside their weights as it is: one rank alone holds each of them."""
+        """Average what layers keep beside their weights over the groups of ranks; in each one rank alone holds it."""
+        if self.replicas is not None:
+            for variable in self.model.non_trainable_variables:
+                if SEED_STATE not in variable.path:
+                    total = np.array(variable)
+                    self.replicas.Allreduce(MPI.IN_PLACE, total)
+                    variable.assign(total / self.replicas.size)
 
     def _judged_at_once(self) -> int:
         return self.judged_rows

@@ -1,6 +1,6 @@
 """What a node of a ring does with its layers, and what it sends and awaits; `hvdedge.ring` says when."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
@@ -24,11 +24,10 @@ class RingSteps:
 
     Args:
         lent: how many first layers node 0 lends to where batches enter; 0: raw rows go to node 0.
-        before_step: to be called before each step of the optimizer.
     """
 
-    def __init__(self, task: RingTask, comm: MeteredComm, lent: int, before_step: Callable[[], None]):
-        self._task, self._comm, self._before_step = task, comm, before_step
+    def __init__(self, task: RingTask, comm: MeteredComm, lent: int):
+        self._task, self._comm = task, comm
         self._entries: list[ring.Entry] = []
         self._rows: Iterator[Batch] = iter(())
         self._round: list[np.ndarray] = []  # weights of the rows of the round under way that went backward
@@ -134,7 +133,6 @@ class RingSteps:
             self._step(self._entries[number].together)
 
     def _step(self, together: int) -> None:
-        self._before_step()
         if self._trained:
             self._apply(self._layers.take_grads())
         if self._is_last:

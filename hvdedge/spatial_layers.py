@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from hvdedge import tensor_layers
 from hvdedge.collective_ops import copied, moved, summed
+from hvdedge.errors import InputError
 from hvdedge.layouts import Boxes, Layout, Whole, Window, sizes, window
 from hvdedge.parallel import MeteredComm
 from hvdedge.split_model import Piece, Splitting, paired
@@ -39,6 +40,31 @@ def rule(layer: Any, node: Any, layouts: list[Layout], splitting: Splitting) -> 
         return found
     come: list[Layout] = [Whole() if isinstance(layout, Boxes) else layout for layout in layouts]
     return tensor_layers.rule(layer, node, come, splitting)
+
+
+def boxes(shape: tuple[int, ...], ranks: int, columns: int) -> Boxes:
+    """Return how images, (rows, columns, channels), or windows of signals, (times, channels), are cut.
+
+    Raises:
+        InputError: where they cannot be cut so.
+    """
+    if len(shape) not in (2, 3):
+        raise InputError(
+            f"train.strategy: received features of shape {tuple(shape)} to be cut by rows, allowed: images (rows, "
+            "columns, channels) or windows (times, channels); take tensor_parallel or pipeline"
+        )
+    if ranks % columns or (columns > 1 and len(shape) == 2):
+        raise InputError(
+            f"train.columns: received {columns} for {ranks} ranks and features of shape {tuple(shape)}, allowed: a "
+            "divisor of the ranks, 1 for windows; change it or --ranks"
+        )
+    boxes = Boxes(tuple(shape[:-1]), (ranks // columns, columns)[: len(shape) - 1])
+    if not boxes.is_full:
+        raise InputError(
+            f"train.strategy: received {ranks} ranks in a grid of {' x '.join(map(str, boxes.grid))} for images of "
+            f"{' x '.join(map(str, boxes.image))}, allowed: up to one a row and column; give fewer --ranks"
+        )
+    return boxes
 
 
 @functools.singledispatch

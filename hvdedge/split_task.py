@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hvdedge import checkpoints
 from hvdedge.collective_ops import allreduced
 from hvdedge.errors import InputError
 from hvdedge.layouts import Layout
@@ -29,6 +28,8 @@ class SplitTask(PartedTask):
     """A PartedTask for strategies that cut layers: all ranks see each batch, and hold of each weight some numbers."""
 
     model: SplitModel
+    is_split = False
+    _cuts: dict[str, Cut] = {}
 
     def split(self, comm: MeteredComm, first: Layout, rule: Rule, **options: Any) -> None:
         """Collective. Take this rank's slices, once it is known that they fit into each rank's memory.
@@ -40,7 +41,7 @@ class SplitTask(PartedTask):
         Raises:
             InputError: where nothing can be cut, a layer cannot be had in slices, or a part does not fit.
         """
-        self._comm = comm
+        self._comm, self.is_split = comm, True
         self._refuse_uncut()
         splitting = Splitting(self.chain, comm, options)
         with without_weights():
@@ -83,21 +84,19 @@ class SplitTask(PartedTask):
             grads = [next(sums) if is_partial else grad for grad, is_partial in zip(grads, self._partial, strict=True)]
         return loss, score, grads
 
-    def collect(self, comm: MeteredComm) -> None:
-        named = ((name, np.asarray(each)) for name, each in self._named().items() if name.startswith(WEIGHTS))
-        checkpoints.write(self._collected, self._joined(named, comm), {}, comm)
-
     def _all_arrays(self, comm: MeteredComm) -> Iterator[tuple[str, np.ndarray]]:
         states = self.seed_states()
-        if states:
+        if states and self.is_split:
             yield SEEDS, allgather_rows(np.stack([np.asarray(state) for state in states])[None], comm)
-        yield from self._joined(self._arrays(), comm)
+        yield from super()._all_arrays(comm)
 
     def _take(self, arrays: Iterable[tuple[str, np.ndarray]]) -> np.ndarray | None:
         return super()._take((name, self._own(name, array)) for name, array in arrays)
 
     def _average_states(self, comm: MeteredComm) -> None:
-        self._make_equal(comm)
+        super()._average_states(comm)
+        if self.is_split:
+            self._make_equal(self._comm)
 
     @functools.cached_property
     def _step_with(self) -> Any:
@@ -153,7 +152,7 @@ class SplitTask(PartedTask):
     def _name_states(self, parts: dict[int, Part]) -> None:
         """Note which slices the weights have, and what the optimizer keeps of them, by their names in checkpoints."""
         trained = {id(variable): place for place, variable in enumerate(self.chain.model.trainable_variables)}
-        self._cuts: dict[str, Cut] = {}
+        self._cuts = {}
         for place, variable in zip(self._places, self.model.variables, strict=True):
             part = parts[id(variable)]
             self._cuts |= {f"{WEIGHTS}{place}": part.cut, f"{BEST}{place}": part.cut}
@@ -191,8 +190,13 @@ class SplitTask(PartedTask):
             return array
         return array[np.ix_(*self._held_of(cut, array.shape))]
 
-    def _joined(self, arrays: Iterable[tuple[str, np.ndarray]], comm: MeteredComm) -> Iterator[tuple[str, np.ndarray]]:
-        """Collective, also as it is passed through. Yield on the root whole arrays, one by one, of slices."""
+    def _joined(self, arrays: Iterator[tuple[str, np.ndarray]], comm: MeteredComm) -> Iterator[tuple[str, np.ndarray]]:
+        if not self.is_split:
+            yield from super()._joined(arrays, comm)
+            return
+        if self.replicas is not None and self.replicas.rank:
+            return
+        comm = self._comm
         for name, array in arrays:
             cut = self._cuts.get(name, ())
             if all(places is None for places in cut):

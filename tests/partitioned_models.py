@@ -50,8 +50,9 @@ class Begun:
     """Of a task: that it leaves the weights with which it begins, of all ranks."""
 
     def resume(self, comm):
-        self.collect(comm)
-        if comm.rank == 0:
+        everyone = self.everyone or comm
+        self.collect(everyone)
+        if everyone.rank == 0:
             self.save(self.begun)
         return super().resume(comm)
 
@@ -271,6 +272,7 @@ def _compare(given, comm, alone, folder):
         module.available_bytes = (lambda: left_bytes * comm.size) if left_bytes else memory.available_bytes
     settings = {name: given.pop(name) for name in Train.__struct_fields__ if name in given}
     settings = asdict(Train(**({"optimizer": "sgd", "momentum": 0.5, "learning_rate": 0.2, "epochs": 2} | settings)))
+    groups = given.pop("groups", 1)  # of ranks, each with rows of its own
     begun = folder / "begun.keras"
     if resumes:  # with so many ranks, or as many
         first = comm.Split(comm.rank < (resumes if resumes > 1 else comm.size))
@@ -288,6 +290,7 @@ def _compare(given, comm, alone, folder):
     elif strategy == "ring_tmp":
         whole = _ring_delayed(seed, kind, settings, cut.told["rings"], given.get("private", False))
     else:
+        settings |= {"batch_size": settings["batch_size"] * groups}
         plain, whole, _ = _trained("ring_allreduce", ONE_RANK, seed, kind, settings, alone, folder / "whole", begun)
         names = [name for name in plain.curves if name != "epoch_seconds"]
         pairs = [pair for name in names for pair in zip(cut.curves[name], plain.curves[name], strict=True)]

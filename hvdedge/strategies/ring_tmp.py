@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge import learning_rate, ring
+from hvdedge import ring
 from hvdedge.message_progress import progressing
 from hvdedge.options import NonNegative, Scaling
 from hvdedge.parallel import MeteredComm
@@ -82,12 +82,10 @@ def train(
             task.resume(comm)
         task.trains, task.tells = comm.rank in (0, comm.size - 1), comm.rank == comm.size - 1
         task.copy_parts(comm)
-
-        def grow() -> None:
-            learning_rate.grow(task, comm.size, scaling, warmup_epochs)
+        task.grow_rate(comm.size, scaling, warmup_epochs)
 
         costs = _Costs(comm)
-        with progressing(comm), RingSteps(task, comm, lent, grow) as steps:
+        with progressing(comm), RingSteps(task, comm, lent) as steps:
             for epoch in range(task.epoch, task.epochs):
                 batches = ring.entries(task.rows_of, task.batch_size)
                 with costs.of(ring.iterations(len(batches), comm.size, private), len(batches)):

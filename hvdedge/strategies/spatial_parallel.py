@@ -15,8 +15,6 @@ are cut: `hvdedge.spatial_layers`; the exchanges: `hvdedge.collective_ops`.
 """
 
 from hvdedge import spatial_layers
-from hvdedge.errors import InputError
-from hvdedge.layouts import Boxes
 from hvdedge.options import Count
 from hvdedge.parallel import MeteredComm
 from hvdedge.split_task import SplitTask
@@ -32,26 +30,7 @@ def train(task: SplitTask, comm: MeteredComm, *, columns: Count = 1) -> History:
         InputError: where the images cannot be cut for these ranks, or a part does not fit.
     """
     task.deal(1, 0)
-    task.split(comm, _boxes(task.chain.model.inputs[0].shape[1:], comm.size, columns), spatial_layers.rule)
+    task.split(
+        comm, spatial_layers.boxes(task.chain.model.inputs[0].shape[1:], comm.size, columns), spatial_layers.rule
+    )
     return task.learn(comm)
-
-
-def _boxes(shape: tuple[int, ...], ranks: int, columns: int) -> Boxes:
-    """Return how images, (rows, columns, channels), or windows of signals, (times, channels), are cut."""
-    if len(shape) not in (2, 3):
-        raise InputError(
-            f"train.strategy: received spatial_parallel for features of shape {tuple(shape)}, allowed: images (rows, "
-            "columns, channels) or windows (times, channels); take tensor_parallel or pipeline"
-        )
-    if ranks % columns or (columns > 1 and len(shape) == 2):
-        raise InputError(
-            f"train.columns: received {columns} for {ranks} ranks and features of shape {tuple(shape)}, allowed: a "
-            "divisor of the ranks, 1 for windows; change it or --ranks"
-        )
-    boxes = Boxes(tuple(shape[:-1]), (ranks // columns, columns)[: len(shape) - 1])
-    if not boxes.is_full:
-        raise InputError(
-            f"train.strategy: received {ranks} ranks in a grid of {' x '.join(map(str, boxes.grid))} for images of "
-            f"{' x '.join(map(str, boxes.image))}, allowed: up to one a row and column; give fewer --ranks"
-        )
-    return boxes

@@ -1,12 +1,8 @@
 """Spatial parallelism over 1 to 4 ranks: steps are those of one rank; bad input is told."""
 
-import json
-import pathlib
-
 import pytest
-from mpi_runs import run_mpi
+from cut_models import compared
 
-PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "partitioned_models.py"
 SPATIAL = {"strategy": "spatial_parallel", "batch_size": 8}
 ADAM = {"optimizer": "adam", "learning_rate": 0.01}
 ENTRIES = [
@@ -14,12 +10,6 @@ ENTRIES = [
     {"kind": "normalized", "resumes": True},
     {"kind": "signal", **ADAM},
 ]
-
-
-def compared(ranks, entries, folder):
-    """What the program tells of each entry."""
-    out = run_mpi(ranks, PROGRAM, json.dumps(entries), folder, seconds=300)
-    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +33,6 @@ def test_what_cannot_be_cut_is_told_before_training(tmp_path):
         {**SPATIAL, "kind": "image", "seed": 1, "left_bytes": 1000},
     ]
     errors = [told["error"] for told in compared(3, entries, tmp_path)]
-    assert "received spatial_parallel for features of shape (5,)" in errors[0]
+    assert "received features of shape (5,) to be cut by rows" in errors[0]
     assert errors[1].startswith("train.columns: received 2 for 3 ranks")
     assert "would hold" in errors[2] and "allowed: the 937 that it has left" in errors[2]

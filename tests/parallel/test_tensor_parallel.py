@@ -1,12 +1,8 @@
 """Tensor parallelism over 1 to 4 ranks: steps are those of one rank; ranks hold slices; bad input is told."""
 
-import json
-import pathlib
-
 import pytest
-from mpi_runs import run_mpi
+from cut_models import compared
 
-PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "partitioned_models.py"
 TENSOR = {"strategy": "tensor_parallel", "batch_size": 8}
 ADAM = {"optimizer": "adam", "learning_rate": 0.01}
 ENTRIES = [
@@ -19,12 +15,6 @@ ENTRIES = [
     {"kind": "signal"},
     {"kind": "levels"},
 ]
-
-
-def compared(ranks, entries, folder):
-    """What the program tells of each entry."""
-    out = run_mpi(ranks, PROGRAM, json.dumps(entries), folder, seconds=300)
-    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 
 def seeded(entry, ranks, number):
@@ -67,7 +57,7 @@ def test_what_cannot_be_cut_is_told_before_training(tmp_path):
         {**TENSOR, "kind": "dense", "seed": 1, "rows": "dealt"},
     ]
     errors = [told["error"] for told in compared(3, entries, tmp_path)]
-    assert "received 3 ranks for a model of which no layer can be cut" in errors[0] and "last_one" in errors[0]
+    assert "received 3 ranks for a model of which no layer can be cut" in errors[0] and "largest is dense" in errors[0]
     assert "whose layer vectors makes a mask" in errors[1]
     assert "whose layer bound has a constraint" in errors[2]
     assert "would hold" in errors[3] and "allowed: the 937 that it has left" in errors[3]
