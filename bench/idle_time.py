@@ -1,7 +1,8 @@
-"""Idle time and bytes of parameter servers beside all-reduce, as ranks are added: 1 to 6 on this machine.
+"""Idle time and bytes of rings of layers and parameter servers beside all-reduce: 1 to 6 ranks on this machine.
 
 The digits are trained for some epochs each; the share of a step in which a rank waits, the bytes that it sends in a
-step, and the examples a second of all ranks are the means over the ranks. One JSON line a strategy and number of ranks.
+step, and the examples a second of all ranks are the means over the ranks; beside them the seconds of all epochs but the
+first, and the loss after each. One JSON line a strategy and number of ranks.
 Where there are fewer cores than ranks, waiting for a core is in the figures.
 
     python bench/idle_time.py [--ranks 1 2 3 4 5 6] [--epochs 6]
@@ -19,6 +20,7 @@ STRATEGIES = {
     "ring_allreduce": ("ring_allreduce", {}),
     "parameter_server sync": ("parameter_server", {}),
     "parameter_server async": ("parameter_server", {"mode": "async"}),
+    "ring_tmp": ("ring_tmp", {}),
 }
 
 
@@ -48,6 +50,8 @@ def _compare(cluster, arguments: argparse.Namespace) -> None:
                 "idle_share": round(told["idle_share"], 3),
                 "bytes_per_step": round(told["bytes_per_step"]),
                 "examples_per_second": round(told["examples_per_second"]),
+                "seconds": round(sum(told["curves"]["epoch_seconds"][1:]), 2),
+                "losses": [round(loss, 3) for loss in told["curves"]["loss"]],
             }
             print(json.dumps(figure), flush=True)
 

@@ -1,10 +1,10 @@
-"""What a pipeline's ranks hold, beside one rank that holds the whole model: 1 to 4 ranks.
+"""What the ranks hold of a model that is cut, beside one rank that holds the whole: 1 to 4 ranks, each strategy.
 
-Dense layers of one width, the same model and micro-batches on each number of ranks; what a rank's peak of resident
-memory grew over what it was before the model was built. One JSON line a number of ranks: the sum over the ranks, and
-the fullest one, beside one rank.
+Dense layers of one width, or convolutions of large images where these are cut, the same model and micro-batches on each
+number of ranks; what a rank's peak of resident memory grew over what it was before the model was built. One JSON line a
+number of ranks: the sum over the ranks, and the fullest one, beside one rank.
 
-    python bench/part_memory.py [--ranks 1 2 3 4] [--width 2048] [--layers 12]
+    python bench/part_memory.py [--ranks 1 2 3 4] [--width 2048] [--layers 12] [--only pipeline]
 """
 
 import argparse
@@ -16,6 +16,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE / "programs")]
 AT_MOST = 1.25
+STRATEGIES = {
+    "pipeline": {"schedule": "1f1b", "chunks": 8},
+    "tensor_parallel": {},
+    "ring_tmp": {"measure": False},
+    "spatial_parallel": {},
+}
 
 
 def main() -> None:
@@ -24,24 +30,30 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 3, 4])
     parser.add_argument("--width", type=int, default=2048)
     parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--only", nargs="*", choices=STRATEGIES, default=[*STRATEGIES])
     arguments = parser.parse_args()
     from ranks import slots
 
     with slots(max(arguments.ranks)) as cluster:
-        _compare(cluster, arguments)
+        for strategy in arguments.only:
+            _compare(strategy, cluster, arguments)
 
 
-def _compare(cluster, arguments: argparse.Namespace) -> None:
+def _compare(strategy: str, cluster, arguments: argparse.Namespace) -> None:
     from ranks import told
 
     one = None
     for ranks in arguments.ranks:
-        words = ["1f1b", "8", str(arguments.width), str(arguments.layers), "1", "512"]
-        (costs,) = told("dense_pipeline.py", words, ranks=ranks, cluster=cluster)
+        words = [strategy, json.dumps(STRATEGIES[strategy]), "--epochs", "1", "--rows", "512"]
+        if strategy == "spatial_parallel":
+            words += ["--image", "96", "--width", "16", "--layers", "6", "--batch-size", "64"]
+        else:
+            words += ["--width", str(arguments.width), "--layers", str(arguments.layers)]
+        (costs,) = told("noise_models.py", words, ranks=ranks, cluster=cluster)
         grown = costs["grown_bytes"]
         one = one or grown[0]
         figure = {
-            "figure": f"{ranks} ranks: memory of all / of one that holds all",
+            "figure": f"{strategy}, {ranks} ranks: memory of all / of one that holds all",
             "ratio": round(sum(grown) / one, 3),
             "at_most": AT_MOST,
             "fullest": round(max(grown) / one, 3),

@@ -84,6 +84,13 @@ def allreduced(x: tf.Tensor, comm: MeteredComm) -> tf.Tensor:
     return _called(work, x, x.shape)
 
 
+def summed_together(tensors: Sequence[tf.Tensor], comm: MeteredComm) -> list[tf.Tensor]:
+    """Collective. Return the sum over the ranks of each tensor, in one exchange, without a gradient."""
+    flat = allreduced(tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0), comm)
+    parts = tf.split(flat, [tensor.shape.num_elements() for tensor in tensors])
+    return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
 def _with_gradient(x: tf.Tensor, forward: Callable, backward: Callable) -> tf.Tensor:
     @tf.custom_gradient
     def run(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:

@@ -44,6 +44,10 @@ class LentLayers:
         self.flows = [self._lent, self._asked, self._settled]
         self._steps = tf.Variable(task.optimizer.iterations.value)  # as many as the other layers', but later
 
+    def begin(self) -> None:
+        """Begin an epoch."""
+        self._steps.assign(self._task.optimizer.iterations.value)  # a training that diverged went back
+
     def lend(self, batch: int) -> None:
         """Send the weights to where a batch enters."""
         self._lent.send(batch, self._held)

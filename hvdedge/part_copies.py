@@ -56,9 +56,6 @@ class PartCopies:
         self._folder = folder
         self._copies: list[Copy] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._copies)
-
     def make(self, epoch: int, arrays: Callable[[], Named], facts: dict[str, Any], comm: MeteredComm) -> None:
         """Collective. Copy the parts as they stand after some epochs.
 
@@ -89,8 +86,9 @@ class PartCopies:
             old.before.unlink(missing_ok=True)
         self._copies = self._copies[-KEPT:]
 
-    def newest(self, comm: MeteredComm) -> Copy:
-        """Collective. Return the newest copy that all ranks have."""
+    def newest(self, comm: MeteredComm) -> Copy | None:
+        """Collective. Return the newest copy that all ranks have, if there is one."""
         here = {(copy.epoch, -copy.size): copy for copy in self._copies}
         everywhere = [{(epoch, size) for epoch, size in each} for each in allgather_json([*here], comm)]
-        return here[max(set.intersection(*everywhere))]
+        common = set.intersection(*everywhere)
+        return here[max(common)] if common else None

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hvdedge.micro_batches import PASSES
 from hvdedge.parallel import MeteredComm, allgather_json
 from hvdedge.partition import Chain, Costs, output_bytes, output_shapes, weight_bytes, weights
 
@@ -21,16 +22,16 @@ TIMES = 3  # of which the fastest counts
 SPEED_SIZE, SPEED_SECONDS = 256, 0.05
 
 
-def counted(chain: Chain, rows: int, in_flight: Sequence[int], versions: Sequence[int], slots: int) -> Costs:
+def counted(chain: Chain, rows: int, in_flight: Sequence[int], versions: Sequence[int], beside: int) -> Costs:
     """Return what the layers cost by the shapes of their weights and outputs, for micro-batches of so many rows."""
     layers = chain.layers
     return Costs(
         tuple(FORWARD_AND_BACKWARD * rows * _row_seconds(layer) for layer in layers),
         tuple(weight_bytes(layer) for layer in layers),
-        tuple(output_bytes(layer, rows) for layer in layers),
+        tuple(int(PASSES * output_bytes(layer, rows)) for layer in layers),
         tuple(in_flight),
         tuple(versions),
-        slots,
+        beside,
     )
 
 

@@ -149,8 +149,7 @@ class PartSteps:
 
     def step(self) -> None:
         """Take the optimizer's step with the sums."""
-        if self._layers.variables:
-            self._apply(self._layers.take_grads())
+        self._apply(self._layers.take_grads())
 
     @tf.function(reduce_retracing=True)
     def _apply(self, grads: list[tf.Tensor]) -> None:
@@ -159,12 +158,13 @@ class PartSteps:
 
 def cut(batch: Batch, rows: int, count: int) -> Iterator[Batch]:
     """Yield a batch in `count` micro-batches of `rows` rows; those of weight 0 fill it up."""
-    x, y, weights = (filled(array, rows * count) for array in (batch.x, batch.y, batch.weights))
+    x, y = (filled(array, rows * count) for array in (batch.x, batch.y))
+    weights = np.pad(batch.weights, (0, rows * count - len(batch.weights)))
     for start in range(0, rows * count, rows):
         here = slice(start, start + rows)
         yield Batch(x[here], y[here], weights[here], batch.together)
 
 
 def filled(array: np.ndarray, rows: int) -> np.ndarray:
-    """Return an array of so many rows, of zeros behind its own."""
-    return np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
+    """Return an array of so many rows, its own again behind them: what looks at a batch as a whole sees no others."""
+    return np.resize(array, (rows, *array.shape[1:]))

@@ -1,10 +1,12 @@
 """PartedTask: a TrainingTask of which each rank holds some of the layers, and no rank ever all of the weights."""
 
+import dataclasses
 import functools
 import itertools
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import h5py
 import keras
@@ -13,12 +15,12 @@ import tensorflow as tf
 from mpi4py import MPI
 
 from hvdedge import checkpoints, keras_files, learning_rate, part_costs
-from hvdedge.collective_ops import allreduced
+from hvdedge.collective_ops import summed_together
 from hvdedge.errors import InputError
 from hvdedge.memory import available_bytes
 from hvdedge.micro_batches import MARGIN
 from hvdedge.options import Scaling
-from hvdedge.parallel import MeteredComm, block, counts, receive_array, send_array
+from hvdedge.parallel import MeteredComm, bcast_json, block, counts, receive_array, send_array
 from hvdedge.partition import Chain, Costs, balanced, without_weights
 from hvdedge.training import SEED_STATE, TrainingTask, seed_state
 
@@ -126,15 +128,28 @@ class PartedTask(TrainingTask):
                 f"train.strategy: received {comm.size} ranks for a model of {len(chain)} layers, allowed: up to "
                 f"{len(places) + 1}{tied}; give fewer --ranks or a deeper model"
             )
-        speeds = part_costs.speeds(self.speed, comm)
-        limits = counts(int((1 - MARGIN) * available_bytes() // self.local_ranks), comm).tolist()
-        costs = part_costs.counted(chain, rows, in_flight, versions, self._slots())
+        speeds = self._agreed(part_costs.speeds(self.speed, comm))
+        free = counts(int((1 - MARGIN) * available_bytes() // self.local_ranks), comm)
+        if self.replicas is not None:
+            self.replicas.Allreduce(MPI.IN_PLACE, free, op=MPI.MIN)
+        limits = free.tolist()
+        costs = part_costs.counted(chain, rows, in_flight, versions, self._kept_beside())
         self.cuts = _best(costs, places, speeds, limits)
         if measures and comm.size > 1:
             here = slice(*self.cuts[comm.rank : comm.rank + 2])
             costs = part_costs.measured(chain, costs, here, speeds[comm.rank], rows, comm)
+            costs = dataclasses.replace(costs, seconds=tuple(self._agreed(costs.seconds)))
             self.cuts = _best(costs, places, speeds, limits)
         self._take_part(*self.cuts[comm.rank : comm.rank + 2])
+
+    def _agreed(self, value: Any) -> Any:
+        """Collective. Return what the first group of ranks found, so that all groups cut alike."""
+        return value if self.replicas is None else bcast_json(value, self.replicas)
+
+    def _kept_beside(self) -> int:
+        """Return how many numbers are kept of a weight beside it and its gradient."""
+        slots, keeps_good = self._slots(), self._settings["divergence"] == "restore"
+        return slots + (1 + slots) * keeps_good + bool(self._settings["patience"])
 
     def _slots(self) -> int:
         """Return how many numbers the optimizer keeps of a weight."""
@@ -168,10 +183,11 @@ class PartedTask(TrainingTask):
 
         Where several groups hold the model it is collective, and with the sums of their gradients.
         """
-        if self.replicas is not None and grads:
-            flat = allreduced(tf.concat([tf.reshape(grad, [-1]) for grad in grads], 0), self.replicas)
-            parts = tf.split(flat, [grad.shape.num_elements() for grad in grads])
-            grads = [tf.reshape(part, grad.shape) for part, grad in zip(parts, grads, strict=True)]
+        if not grads:  # on all alike, as steps are counted where there is nothing to learn
+            self.optimizer.iterations.assign_add(1)
+            return
+        if self.replicas is not None:
+            grads = summed_together(grads, self.replicas)
         self.optimizer.apply(grads, self.model.trainable_variables if weights is None else weights)
 
     def count(self, loss: float, score: float, steps: int = 1) -> None:
@@ -190,6 +206,10 @@ class PartedTask(TrainingTask):
             keras_files.write(self.chain.model, path, lambda place: file[f"weights/{place}"][()])
 
     @property
+    def takes_seeds(self) -> bool:
+        return self.replicas is None or self.replicas.rank == 0  # other groups leave out other units
+
+    @property
     def _collected(self) -> pathlib.Path:
         return self._scratch / "weights.h5"
 
@@ -201,8 +221,16 @@ class PartedTask(TrainingTask):
         return _gathered(iter(()) if self.replicas is not None and self.replicas.rank else arrays, comm)
 
     def _average_states(self, comm: MeteredComm) -> None:
-        """Average what layers keep beside their weights over the groups of ranks; in each one rank alone holds it."""
+        """Average what layers keep beside their weights over the groups of ranks, and make the rest equal.
+
+        In each group one rank alone holds it; machines may round unlike.
+        """
         if self.replicas is not None:
+            for name, held in self._named().items():
+                if not name.startswith("weights/") or held.trainable:
+                    array = np.array(held)
+                    self.replicas.Bcast(array)
+                    held.assign(array)
             for variable in self.model.non_trainable_variables:
                 if SEED_STATE not in variable.path:
                     total = np.array(variable)

@@ -44,7 +44,7 @@ class Costs:
         output_bytes: of what a layer makes of one micro-batch.
         in_flight: of how many micro-batches each part holds what its layers made at the same time.
         versions: of how many steps each part holds the weights, as micro-batches under way went forward with them.
-        slots: how many numbers the optimizer keeps of a weight.
+        beside: how many numbers are kept of a weight beside it and its gradient, such as by the optimizer.
     """
 
     seconds: tuple[float, ...]
@@ -52,12 +52,12 @@ class Costs:
     output_bytes: tuple[int, ...]
     in_flight: tuple[int, ...]
     versions: tuple[int, ...]
-    slots: int
+    beside: int
 
     def memory_bytes(self, part: int, start: int, stop: int) -> int:
-        """Return what the layers of some places take: weights, gradients, the optimizer's slots, what layers made."""
+        """Return what the layers of some places take: weights, gradients, what is kept beside, what layers made."""
         weights = sum(self.weight_bytes[start:stop])
-        return weights * (self.versions[part] + 1 + self.slots) + self.in_flight[part] * sum(
+        return weights * (self.versions[part] + 1 + self.beside) + self.in_flight[part] * sum(
             self.output_bytes[start:stop]
         )
 

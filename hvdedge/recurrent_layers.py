@@ -15,7 +15,7 @@ import tensorflow as tf
 from hvdedge.collective_ops import copied, gathered
 from hvdedge.layouts import Places, Whole
 from hvdedge.parallel import MeteredComm
-from hvdedge.split_model import Part, Piece
+from hvdedge.split_model import Part, Piece, is_by_element
 from hvdedge.training import SEED_STATE
 
 GATES = {"LSTM": 4, "GRU": 3}
@@ -24,6 +24,7 @@ GATES = {"LSTM": 4, "GRU": 3}
 def can_be_cut(layer: Any) -> bool:
     """Tell whether a layer does no more than what is written here."""
     asked = layer.return_state or layer.stateful or layer.dropout or layer.recurrent_dropout
+    asked = asked or not all(map(is_by_element, (layer.activation, layer.recurrent_activation)))
     return not asked and layer.input.shape[1] is not None
 
 

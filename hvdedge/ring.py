@@ -3,10 +3,10 @@
 Three nodes, each holds a part of the layers and rows of its own; batch b enters at the node whose turn it is. What is
 made in an iteration travels during the next one, and is used in the one after it:
 
-    iteration   0    1    2    3    4    5    6    7    8    9   10   11   12   13   14 ..
-    node 0     (0)       F0  (3)F1   F2   F3 (6)F4   F5   F6   F7 (9)F8   F9  B0 F10  ..
-    node 1          (1)            F0 (4)F1   F2   F3 (7)F4   F5  B0 F6  B1 F7  ..
-    node 2               (2)            (5)  F0B0 F1B1 (8)F2B2 F3B3 ..
+    iteration  0    1    2    3      4      5    6       7      8       9      10         11
+    node 0    (0)        F0   F1(3)  F2     F3   F4(6)   F5     F6      F7(9)  B0 F8      B1 F9    ..
+    node 1         (1)               F0(4)  F1   F2      F3(7)  B0 F4   B1 F5  B2 F6(10)  B3 F7    ..
+    node 2              (2)                 (5)  F0 B0   F1 B1  F2 B2(8) ..
 
 (b): batch b enters. F: forward, B: backward through the node's layers. From iteration 2 (2 n - 1) on each node goes
 forward with one batch and backward with another in every iteration.

@@ -67,8 +67,8 @@ class RingSteps:
         for neighbour in self._neighbours:
             if kind is None and neighbour:
                 neighbour.leave()
-        for flow in self._flows:
-            if kind is not None:
+        if kind is not None and self._comm.Is_revoked():  # else they would be waited for, and the error not told
+            for flow in self._flows:
                 flow.abandon()
 
     def go(self, epoch: int, entries: list[ring.Entry]) -> None:
@@ -81,6 +81,8 @@ class RingSteps:
             task.begin_epoch(epoch)
         for flow in self._flows:
             flow.begin(len(entries))
+        if self._lent:
+            self._lent.begin()
         for moves in ring.moves(entries, comm.size, comm.rank, self._lent is not None):
             for move, batch in moves:
                 self._do(move, batch)
@@ -106,7 +108,7 @@ class RingSteps:
         together = self._entries[number].together
         rows = self._task.batch_size
         weights = batch.weights * np.float32(batch.together / together)
-        self._labels.send(number, [filled(batch.y, rows), filled(weights, rows)])
+        self._labels.send(number, [filled(batch.y, rows), np.pad(weights, (0, rows - len(weights)))])
         x = filled(batch.x, rows)
         self._entered.send(number, self._lent.enter(number, x) if self._lent else [x])
 
@@ -133,8 +135,7 @@ class RingSteps:
             self._step(self._entries[number].together)
 
     def _step(self, together: int) -> None:
-        if self._trained:
-            self._apply(self._layers.take_grads())
+        self._apply(self._layers.take_grads())
         if self._is_last:
             weights = np.concatenate(self._round)
             self._task.take_in(Batch(weights, weights, weights, together))

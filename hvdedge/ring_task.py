@@ -1,5 +1,6 @@
 """RingTask: a PartedTask of ranks that have rows of their own, and go on without those that were lost."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ from hvdedge.parallel import MeteredComm, block, counts
 from hvdedge.part_copies import PartCopies
 from hvdedge.parted_task import PartedTask
 from hvdedge.shards import Batch
-from hvdedge.training import History
 
 
 class RingTask(PartedTask):
@@ -21,7 +21,6 @@ class RingTask(PartedTask):
     """
 
     rows_of: list[int]
-    copies: PartCopies
     _own_rows: np.ndarray | None = None
 
     def share_rows(self, comm: MeteredComm, keeps: bool) -> None:
@@ -34,9 +33,13 @@ class RingTask(PartedTask):
             here = block(self.rows, comm.size, comm.rank)
             self._own_rows = np.arange(here.start, here.stop)
         self.keep_to(self._own_rows)
-        self._shard = self._make_shard()
+        self.__dict__.pop("_shard", None)  # of the rows before
         self.rows_of = counts(len(self._own_rows), comm).tolist()
         self.steps_per_epoch = -(-max(self.rows_of) // self.batch_size)
+
+    @functools.cached_property
+    def copies(self) -> PartCopies:
+        return PartCopies(self._scratch)
 
     def take_in(self, batch: Batch) -> None:
         """Let the next `count` be of this batch, which another rank sent."""
@@ -49,12 +52,14 @@ class RingTask(PartedTask):
             InputError: where there are none, or they keep more of the rows than a gradient tells.
         """
         raw = {id(tensor) for tensor in self.chain.model.inputs}
-        for place in self.chain.cuts:
-            layers = self.chain.layers[:place]
-            if any(getattr(layer, "non_trainable_variables", ()) for layer in layers):
+        for place, node in enumerate(self.chain.nodes, start=1):
+            layer = node.operation
+            if getattr(layer, "non_trainable_variables", ()):
                 break
-            makes_others = any(getattr(layer, "trainable_variables", ()) for layer in layers)
-            if makes_others and not any(id(tensor) in raw for tensor in self.chain.passing[place]):
+            comes_raw = any(id(tensor) in raw for tensor in node.input_tensors)
+            if comes_raw and not getattr(layer, "trainable_variables", ()):
+                raw |= {id(tensor) for tensor in node.output_tensors}
+            if place in self.chain.cuts and not any(id(tensor) in raw for tensor in self.chain.passing[place]):
                 return place
         raise InputError(
             "train.private: received true for a model whose first layers with weights pass raw rows on, keep means of "
@@ -63,16 +68,9 @@ class RingTask(PartedTask):
 
     def copy_parts(self, comm: MeteredComm) -> None:
         """Collective. Let each rank keep its part as it stands now, and a copy of that of the rank before it."""
-        if "copies" not in self.__dict__:
-            self.copies = PartCopies(self._scratch)
         curves = {name: [*curve] for name, curve in self.history.curves.items()}
         facts = {"curves": curves, "best_epoch": self.history.best_epoch, **self._facts()}
         self.copies.make(self.epoch, self._arrays, facts, comm)
-
-    @property
-    def has_copies(self) -> bool:
-        """Whether parts were copied."""
-        return "copies" in self.__dict__ and bool(self.copies)
 
     def take_over(self, comm: MeteredComm, **cut: Any) -> None:
         """Collective. Go on with the ranks that are left from the newest copy that all of them have.
@@ -84,15 +82,16 @@ class RingTask(PartedTask):
             cut: as `cut` takes it.
         """
         copy = self.copies.newest(comm)
+        self._good, self._best = [], []
         self.renew_optimizer()
         self.cut(comm, **cut)
-        if copy.is_whole(comm):
+        if copy is not None and copy.is_whole(comm):
             self._take(copy.arrays(comm))
             self._follow(copy.facts)
             self.history.curves, self.history.best_epoch = copy.facts["curves"], copy.facts["best_epoch"]
             self.epoch = copy.epoch
         else:
-            self.history = History()
-            self._take_up(comm)
+            self.begin_again()
+            self.epoch = self._take_up(comm)
         self._step = 0
         self._keep_state()

@@ -1,7 +1,7 @@
 """First values of a slice of a weight, drawn without the rest of it, distributed as a slice of the whole's would be.
 
 The variance that Glorot, He and LeCun give follows the number of inputs and outputs of the whole layer. Orthogonal
-matrices are orthogonal slice by slice.
+matrices are orthogonal slice by slice, of numbers as large as those of the whole.
 
 Source: Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward neural networks.
 """
@@ -37,7 +37,14 @@ def drawn(initializer: Any, whole: Sequence[int], held: Sequence[np.ndarray], se
         full = {"scale": initializer.scale, "mode": initializer.mode, "distribution": initializer.distribution}
         full["scale"] *= _fan(shape, initializer.mode) / _fan(whole, initializer.mode)
         config, kind = full | {"seed": config["seed"]}, keras.initializers.VarianceScaling
+    if isinstance(initializer, keras.initializers.Orthogonal):
+        config["gain"] *= math.sqrt(_longest(shape) / _longest(whole))
     return kind.from_config(config)(shape)
+
+
+def _longest(shape: Sequence[int]) -> int:
+    """Return the longer side of the matrix that Keras makes orthogonal: a number in it has a variance of 1 / that."""
+    return max(math.prod(shape[:-1]), shape[-1])
 
 
 def _fan(shape: Sequence[int], mode: str) -> float:

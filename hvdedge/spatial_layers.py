@@ -24,8 +24,8 @@ from hvdedge.collective_ops import copied, moved, summed
 from hvdedge.errors import InputError
 from hvdedge.layouts import Boxes, Layout, Whole, Window, sizes, window
 from hvdedge.parallel import MeteredComm
-from hvdedge.split_model import Piece, Splitting, paired
-from hvdedge.tensor_layers import is_by_element, local_piece
+from hvdedge.split_model import Piece, Splitting, is_by_element, paired
+from hvdedge.tensor_layers import local_piece
 
 LOWEST = float(np.finfo(np.float32).min)  # around an image of which maxima are taken
 SOFTMAX = "softmax"  # over the last axis, which is not cut

@@ -17,9 +17,14 @@ import tensorflow as tf
 
 from hvdedge.collective_ops import assembled, gathered
 from hvdedge.layouts import Boxes, Layout, Places, Whole
+from hvdedge.micro_batches import PASSES
 from hvdedge.parallel import MeteredComm
 from hvdedge.partition import NUMBER_BYTES, Chain
 
+BY_ELEMENT = (
+    *("celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "leaky_relu", "linear", "log_sigmoid", "mish"),
+    *("relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh"),
+)
 Cut = tuple[Places | None, ...]  # of each axis of a weight: which places ranks hold, None for all
 
 
@@ -205,10 +210,15 @@ def paired(
     ]
 
 
-def needed_bytes(model: SplitModel, rows: int, slots: int) -> int:
-    """Return what a part takes: its weights, their gradients, the optimizer's slots, and what layers make of rows."""
+def is_by_element(activation: Any) -> bool:
+    """Tell whether an activation looks at each number by itself."""
+    return activation is None or getattr(activation, "__name__", "") in BY_ELEMENT
+
+
+def needed_bytes(model: SplitModel, rows: int, beside: int) -> int:
+    """Return what a part takes: weights, their gradients, what is kept beside them, what layers make of rows."""
     weights = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-    return NUMBER_BYTES * (weights * (2 + slots) + rows * model.made_numbers)
+    return NUMBER_BYTES * int(weights * (2 + beside) + PASSES * rows * model.made_numbers)
 
 
 def _as_whole(x: tf.Tensor, layout: Layout, comm: MeteredComm) -> tf.Tensor:

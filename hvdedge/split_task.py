@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hvdedge.collective_ops import allreduced
+from hvdedge.collective_ops import summed_together
 from hvdedge.errors import InputError
 from hvdedge.layouts import Layout
 from hvdedge.memory import available_bytes
@@ -77,10 +77,7 @@ class SplitTask(PartedTask):
         loss, score, grads = super().gradients(x, y, weights)
         partial = [grad for grad, is_partial in zip(grads, self._partial, strict=True) if is_partial]
         if partial:
-            shapes = [tf.shape(grad) for grad in partial]
-            total = allreduced(tf.concat([tf.reshape(grad, [-1]) for grad in partial], 0), self._comm)
-            flat = tf.split(total, [grad.shape.num_elements() for grad in partial])
-            sums = iter([tf.reshape(part, shape) for part, shape in zip(flat, shapes, strict=True)])
+            sums = iter(summed_together(partial, self._comm))
             grads = [next(sums) if is_partial else grad for grad, is_partial in zip(grads, self._partial, strict=True)]
         return loss, score, grads
 
@@ -92,6 +89,10 @@ class SplitTask(PartedTask):
 
     def _take(self, arrays: Iterable[tuple[str, np.ndarray]]) -> np.ndarray | None:
         return super()._take((name, self._own(name, array)) for name, array in arrays)
+
+    @property
+    def takes_seeds(self) -> bool:
+        return super().takes_seeds and not self.is_split
 
     def _average_states(self, comm: MeteredComm) -> None:
         super()._average_states(comm)
@@ -139,7 +140,7 @@ class SplitTask(PartedTask):
                 f"is {largest.name} with outputs {largest.output.shape[1:]}, allowed: no more ranks than a layer has "
                 "outputs; give fewer --ranks or a wider model"
             )
-        needed = counts(needed_bytes(plan, self.batch_size, self._slots()), comm)
+        needed = counts(needed_bytes(plan, self.batch_size, self._kept_beside()), comm)
         limits = counts(int((1 - MARGIN) * available_bytes() // self.local_ranks), comm)
         rank = int(np.argmax(needed - limits))
         if needed[rank] > limits[rank]:
@@ -170,7 +171,8 @@ class SplitTask(PartedTask):
         for place, variable in zip(self._places, self.model.variables, strict=True):
             part = parts[id(variable)]
             if SEED_STATE in variable.path:
-                rank = comm.rank if id(variable) in self.model.own_seeds else 0
+                group = 0 if self.replicas is None else self.replicas.rank
+                rank = group * comm.size + (comm.rank if id(variable) in self.model.own_seeds else 0)
                 variable.assign(seed_state(self.seed, rank, next(number), variable.shape))
             elif part.is_cut:
                 held = [*self._held_of(part.cut, part.whole.shape)]

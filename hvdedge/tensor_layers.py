@@ -27,12 +27,8 @@ from hvdedge.collective_ops import copied, gathered, scattered, summed
 from hvdedge.layouts import Layout, Places, Whole, dealt
 from hvdedge.parallel import MeteredComm
 from hvdedge.partition import weights
-from hvdedge.split_model import Part, Piece, Splitting, paired, whole_piece
+from hvdedge.split_model import Part, Piece, Splitting, is_by_element, paired, whole_piece
 
-BY_ELEMENT = (
-    *("celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "leaky_relu", "linear", "log_sigmoid", "mish"),
-    *("relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh"),
-)
 LEAST_SHARE = 1 / 32  # of a model's weights that the last layer may add to it on other ranks
 
 
@@ -46,11 +42,6 @@ def rule(layer: Any, node: Any, layouts: list[Layout], splitting: Splitting) -> 
 def piece(layer: Any, node: Any, layouts: list[Layout], splitting: Splitting) -> Piece:
     """Return what this rank holds and runs of an operation, whose inputs come whole or as places of the last axis."""
     return whole_piece(layer, node, layouts)
-
-
-def is_by_element(activation: Any) -> bool:
-    """Tell whether an activation looks at each number by itself."""
-    return activation is None or getattr(activation, "__name__", "") in BY_ELEMENT
 
 
 @piece.register(keras.layers.Dense)

@@ -505,6 +505,12 @@ class TrainingTask:
         self._keep_state()
         return done
 
+    def begin_again(self) -> None:
+        """Forget how training went."""
+        self.history, self._course, self._course_before = History(), Course(), Course()
+        self.kept, self._best = {}, []
+        self.learning_rate = self._settings["learning_rate"]
+
     def _take_up(self, comm: MeteredComm) -> int:
         """Collective. As `resume`, but for what is not kept."""
         found = checkpoints.load(self._folder, comm)
@@ -579,6 +585,11 @@ class TrainingTask:
         state = zip(self._state_places, self.optimizer.variables, strict=True)
         return weights | {f"optimizer/{place}": variable for place, variable in state}
 
+    @property
+    def takes_seeds(self) -> bool:
+        """Whether what units are left out next is taken over as it is, and not by rank."""
+        return False
+
     def _take(self, arrays: Iterable[tuple[str, np.ndarray]]) -> np.ndarray | None:
         """Take over what `_arrays` gave; each rank leaves out units as its own seeds say. Return those of all ranks."""
         named, places, seeds = self._named(), {f"{BEST}{place}": place for place in self._places}, None
@@ -587,7 +598,7 @@ class TrainingTask:
         for name, array in arrays:
             if name == SEEDS:
                 seeds = array
-            elif name in named and SEED_STATE not in named[name].path:
+            elif name in named and (self.takes_seeds or SEED_STATE not in named[name].path):
                 named[name].assign(array)
             elif name in places:
                 best[places[name]] = array

@@ -14,13 +14,16 @@ PROGRAMS = pathlib.Path(__file__).resolve().parent
 ROOT = PROGRAMS.parents[1]
 
 
-def told(program: str, words: list[str], *, ranks: int, cluster: clusters.Cluster, hosts=None, seconds=900) -> list:
+def told(
+    program: str, words: list[str], *, ranks: int, cluster: clusters.Cluster, hosts=None, seconds=900, can_lose=False
+) -> list:
     """Return what stands in the lines of JSON that a program here printed; end the benchmark where it failed.
 
     Args:
         hosts: EmulatedHosts that the cluster is of; None: this machine's own.
+        can_lose: whether the others go on when a rank is lost.
     """
-    command = launch.mpirun(str(PROGRAMS / program), words, ranks=ranks, cluster=cluster)
+    command = launch.mpirun(str(PROGRAMS / program), words, ranks=ranks, cluster=cluster, can_lose=can_lose)
     place = command.index("--wdir")
     command[place:place] = ["-x", f"PYTHONPATH={ROOT}"]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}

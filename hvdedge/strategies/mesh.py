@@ -55,6 +55,11 @@ def train(
     """
     dimensions = _dimensions(mesh, comm.size)
     kind, place_of = _split(layout, dimensions)
+    if kind != LAYERS and (schedule, chunks) != ("1f1b", 4):
+        raise InputError(
+            f'train.schedule, train.chunks: received "{schedule}" and {chunks} for a model that is split by {kind}, '
+            "allowed with layers alone; leave them out"
+        )
     sizes = [*dimensions.values()]
     places = dict(zip(dimensions, divmod(comm.rank, sizes[1]), strict=True))
     row = places[place_of[BATCH]]

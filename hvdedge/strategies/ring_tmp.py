@@ -15,7 +15,7 @@ with the weights of all rounds whose gradients had come by then, and its gradien
 with. An epoch ends with an empty ring.
 
 With `private` no raw row leaves its node: the first layers that have weights run where the rows are, with weights that
-node 0 lends for each batch, and their gradient comes back to it.
+node 0 lends for each batch, and their gradient comes back to it. (Rows for validation are read by node 0.)
 
 After each epoch a node has a copy of the layers of the node before it. When nodes are lost the others deal the layers
 anew, take those that were lost from the copies, and do the epoch again; with `private` the rows of the lost are lost,
@@ -73,13 +73,12 @@ def train(
         held = ring.in_flight(comm.size)
         cut: dict[str, Any] = {"rows": task.batch_size, "in_flight": held, "versions": ring.versions(comm.size, held)}
         cut |= {"measures": measure, "first": lent + 1}
-        if task.has_copies:
-            task.take_over(comm, **cut)
-            assert survivors.noticed is not None
-            task.lost(comm, time.perf_counter() - survivors.noticed)
-        else:
+        if survivors.noticed is None:
             task.cut(comm, **cut)
             task.resume(comm)
+        else:
+            task.take_over(comm, **cut)
+            task.lost(comm, time.perf_counter() - survivors.noticed)
         task.trains, task.tells = comm.rank in (0, comm.size - 1), comm.rank == comm.size - 1
         task.copy_parts(comm)
         task.grow_rate(comm.size, scaling, warmup_epochs)
@@ -93,7 +92,8 @@ def train(
                 if task.end_epoch(epoch, comm):
                     break
                 task.copy_parts(comm)
-        task.history.told = {"parts": task.part_names, "ring": costs.told()}
+        late = [count - 1 for count in cut["versions"]]
+        task.history.told = {"parts": task.part_names, "staleness": late, "ring": costs.told()}
 
     with Survivors(comm) as survivors:
         survivors.work(work, lambda: None)

@@ -35,6 +35,7 @@ def test_bad_meshes_are_told_before_training(tmp_path):
         {**entry, "layout": "batch:rows, depth:columns"},
         {**entry, "layout": "batch:rows, layers:rows"},
         {**entry, "layout": "batch:columns, height:rows"},
+        {**entry, "layout": "batch:columns, channels:rows", "chunks": 2},
     ]
     errors = [told["error"] for told in compared(3, entries, tmp_path)]
     assert errors[0].startswith('train.mesh: received "rows:2, columns:2" for 3 ranks, allowed: two dimensions')
@@ -42,3 +43,4 @@ def test_bad_meshes_are_told_before_training(tmp_path):
     assert "allowed: batch and one of layers, channels and height" in errors[2]
     assert errors[3].startswith("train.layout")
     assert "to be cut by rows" in errors[4]
+    assert errors[5].startswith("train.schedule, train.chunks: received")

