@@ -18,6 +18,7 @@ def test_training_is_that_of_the_whole_model_on_the_rows_of_all_groups(tmp_path)
         assert told["away"] < 2e-5 and told["curves"] < 2e-5, (entry, told)  # float32, summed in another order
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["batch:rows, layers:columns", "batch:columns, layers:rows"])
 def test_a_mesh_of_one_row_is_the_strategy_alone_and_of_one_column_data_parallelism(layout, tmp_path):
     entry = {**MESH, "kind": "dense", "seed": 3, "batch_size": 4, "chunks": 2, "mesh": "rows:1, columns:2"}

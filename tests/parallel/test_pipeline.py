@@ -13,9 +13,7 @@ ENTRIES = [
 ]
 
 
-@pytest.mark.parametrize(
-    "ranks", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow), 4]
-)
+@pytest.mark.parametrize("ranks", [4, *(pytest.param(ranks, marks=pytest.mark.slow) for ranks in (1, 2, 3))])
 def test_training_is_that_of_the_whole_model(ranks, tmp_path):
     entries = [{**PIPELINE, **entry, "seed": 10 * ranks + number} for number, entry in enumerate(ENTRIES)]
     for entry, told in zip(entries, compared(ranks, entries, tmp_path), strict=True):

@@ -12,9 +12,7 @@ ENTRIES = [
 ]
 
 
-@pytest.mark.parametrize(
-    "ranks", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow), 4]
-)
+@pytest.mark.parametrize("ranks", [4, *(pytest.param(ranks, marks=pytest.mark.slow) for ranks in (1, 2, 3))])
 def test_training_is_that_of_one_rank(ranks, tmp_path):
     grid = {"columns": 2} if ranks == 4 else {}
     entries = [
