@@ -24,7 +24,7 @@ from hvdedge.collective_ops import copied, moved, summed
 from hvdedge.errors import InputError
 from hvdedge.layouts import Boxes, Layout, Whole, Window, sizes, window
 from hvdedge.parallel import MeteredComm
-from hvdedge.split_model import Piece, Splitting, is_by_element, paired
+from hvdedge.split_model import MERGING, POINTWISE, Piece, Splitting, is_by_element, paired
 from hvdedge.tensor_layers import local_piece
 
 LOWEST = float(np.finfo(np.float32).min)  # around an image of which maxima are taken
@@ -209,15 +209,7 @@ def _connected(layer: Any, node: Any, layouts: list[Boxes], splitting: Splitting
     return Piece(copy, [layouts[0]], [layouts[0]], "by image rows", copy, parts)
 
 
-@piece.register(keras.layers.Activation)
-@piece.register(keras.layers.ReLU)
-@piece.register(keras.layers.LeakyReLU)
-@piece.register(keras.layers.ELU)
-@piece.register(keras.layers.Dropout)
-@piece.register(keras.layers.GaussianNoise)
-@piece.register(keras.layers.GaussianDropout)
-@piece.register(keras.layers.SpatialDropout1D)
-@piece.register(keras.layers.SpatialDropout2D)
+@piece.register(POINTWISE)
 def _by_pixel(layer: Any, node: Any, layouts: list[Boxes], splitting: Splitting) -> Piece | None:
     if not _is_pointwise(layer) or getattr(layer, "noise_shape", None):
         return None
@@ -225,12 +217,7 @@ def _by_pixel(layer: Any, node: Any, layouts: list[Boxes], splitting: Splitting)
     return local_piece(layer, layouts[0], layouts[0], has_own_seeds=not is_by_channel)
 
 
-@piece.register(keras.layers.Add)
-@piece.register(keras.layers.Subtract)
-@piece.register(keras.layers.Multiply)
-@piece.register(keras.layers.Average)
-@piece.register(keras.layers.Maximum)
-@piece.register(keras.layers.Minimum)
+@piece.register(MERGING)
 @piece.register(keras.layers.Concatenate)
 def _merged(layer: Any, node: Any, layouts: list[Boxes], splitting: Splitting) -> Piece | None:
     is_fit = getattr(layer, "axis", -1) in (-1, len(node.output_tensors[0].shape) - 1)

@@ -25,6 +25,25 @@ BY_ELEMENT = (
     *("celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "leaky_relu", "linear", "log_sigmoid", "mish"),
     *("relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh"),
 )
+POINTWISE = (  # of which each number, or each channel, is made of itself
+    keras.layers.Activation
+    | keras.layers.ReLU
+    | keras.layers.LeakyReLU
+    | keras.layers.ELU
+    | keras.layers.Dropout
+    | keras.layers.GaussianNoise
+    | keras.layers.GaussianDropout
+    | keras.layers.SpatialDropout1D
+    | keras.layers.SpatialDropout2D
+)
+MERGING = (  # tensors of one shape
+    keras.layers.Add
+    | keras.layers.Subtract
+    | keras.layers.Multiply
+    | keras.layers.Average
+    | keras.layers.Maximum
+    | keras.layers.Minimum
+)
 Cut = tuple[Places | None, ...]  # of each axis of a weight: which places ranks hold, None for all
 
 

@@ -27,7 +27,7 @@ from hvdedge.collective_ops import copied, gathered, scattered, summed
 from hvdedge.layouts import Layout, Places, Whole, dealt
 from hvdedge.parallel import MeteredComm
 from hvdedge.partition import weights
-from hvdedge.split_model import Part, Piece, Splitting, is_by_element, paired, whole_piece
+from hvdedge.split_model import MERGING, POINTWISE, Part, Piece, Splitting, is_by_element, paired, whole_piece
 
 LEAST_SHARE = 1 / 32  # of a model's weights that the last layer may add to it on other ranks
 
@@ -144,15 +144,7 @@ def _normalized(layer: Any, node: Any, layouts: list[Layout], splitting: Splitti
     return Piece(copy, [held], [held], "by channels", copy, paired(copy, layer, lambda variable: held))
 
 
-@piece.register(keras.layers.Activation)
-@piece.register(keras.layers.ReLU)
-@piece.register(keras.layers.LeakyReLU)
-@piece.register(keras.layers.ELU)
-@piece.register(keras.layers.Dropout)
-@piece.register(keras.layers.GaussianNoise)
-@piece.register(keras.layers.GaussianDropout)
-@piece.register(keras.layers.SpatialDropout1D)
-@piece.register(keras.layers.SpatialDropout2D)
+@piece.register(POINTWISE)
 @piece.register(keras.layers.MaxPooling1D)
 @piece.register(keras.layers.MaxPooling2D)
 @piece.register(keras.layers.MaxPooling3D)
@@ -198,12 +190,7 @@ def _flattened(layer: Any, node: Any, layouts: list[Layout], splitting: Splittin
     return Piece(lambda x, **options: tf.reshape(x, [-1, width]), [held], [out])
 
 
-@piece.register(keras.layers.Add)
-@piece.register(keras.layers.Subtract)
-@piece.register(keras.layers.Multiply)
-@piece.register(keras.layers.Average)
-@piece.register(keras.layers.Maximum)
-@piece.register(keras.layers.Minimum)
+@piece.register(MERGING)
 def _merged(layer: Any, node: Any, layouts: list[Layout], splitting: Splitting) -> Piece:
     held = layouts[0]
     ranks = {len(tensor.shape) for tensor in node.input_tensors}
