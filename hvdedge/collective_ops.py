@@ -7,6 +7,7 @@
     scattered sum over the ranks, the own part      parts -> all
     assembled boxes of an image -> all of it        the own box
     moved     boxes that are had -> boxes needed    sent back, and added up      halo exchange
+    seen      .. and what a layer makes of them     .. from what was had and the halo: no copy of the box is kept
 
 They are stateful to TensorFlow, which so runs them in the order in which a graph was traced: the same on all ranks, as
 long as these trace the same operations.
@@ -15,7 +16,9 @@ Source: Shoeybi et al. 2019, Megatron-LM: training multi-billion parameter langu
 Dryden et al. 2019, Improving strong-scaling of CNN training by exploiting finer-grained parallelism.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -55,9 +58,9 @@ def scattered(x: tf.Tensor, places: Places, comm: MeteredComm) -> tf.Tensor:
 def assembled(x: tf.Tensor, have: Sequence[Box], comm: MeteredComm) -> tf.Tensor:
     """Collective. Return whole images, with which all ranks go on alike, from each rank's box of them."""
     full = tuple(slice(0, max(box[axis].stop for box in have)) for axis in range(len(have[0])))
-    own = have[comm.rank]
+    own, need = have[comm.rank], [full] * comm.size
     return _with_gradient(
-        x, lambda x: _moved(x, have, [full] * comm.size, comm), lambda grad: grad[(slice(None), *own)]
+        x, lambda x: _box(x, _halo(x, have, need, comm), have, need, comm), lambda grad: grad[(slice(None), *own)]
     )
 
 
@@ -68,9 +71,34 @@ def moved(x: tf.Tensor, have: Sequence[Box], need: Sequence[Box], comm: MeteredC
         have: of each rank, of which every pixel is in one.
         need: of each rank, in the same image.
     """
-    return _with_gradient(
-        x, lambda x: _moved(x, have, need, comm), lambda grad: _moved(grad, need, have, comm, adds=True)
-    )
+    return seen(tf.identity, x, have, need, comm)
+
+
+def seen(
+    make: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, have: Sequence[Box], need: Sequence[Box], comm: MeteredComm
+) -> tf.Tensor:
+    """Collective. Return what is made of the box that this rank needs; see `moved`.
+
+    The box is put together once more when the gradient is taken. Until then its halo is kept alone, not a copy of x.
+    """
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        halo = _halo(x, have, need, comm)
+
+        def back(grad: tf.Tensor, variables: Sequence[tf.Variable] = ()) -> Any:
+            with tf.control_dependencies([grad]):  # else it would be put together at once, and kept
+                box = _box(x, halo, have, need, comm)
+            with tf.GradientTape() as tape:
+                tape.watch(box)
+                made = make(box)
+            of_box, *of_variables = tape.gradient(made, [box, *variables], grad, tf.UnconnectedGradients.ZERO)
+            back = _sent_back(of_box, have, need, comm)
+            return (back, of_variables) if variables else back
+
+        return make(_box(x, halo, have, need, comm)), back
+
+    return run(x)
 
 
 def allreduced(x: tf.Tensor, comm: MeteredComm) -> tf.Tensor:
@@ -99,8 +127,8 @@ def _with_gradient(x: tf.Tensor, forward: Callable, backward: Callable) -> tf.Te
     return run(x)
 
 
-def _called(work: Callable[[np.ndarray], np.ndarray], x: tf.Tensor, shape: Sequence[int | None]) -> tf.Tensor:
-    result = tf.numpy_function(work, [x], x.dtype)
+def _called(work: Callable[..., np.ndarray], x: tf.Tensor, shape: Sequence[int | None], *more: tf.Tensor) -> tf.Tensor:
+    result = tf.numpy_function(work, [x, *more], x.dtype)
     result.set_shape(shape)
     return result
 
@@ -138,38 +166,72 @@ def _scattered(x: tf.Tensor, places: Places, comm: MeteredComm) -> tf.Tensor:
     return _called(work, x, [*x.shape[:-1], len(places.held[comm.rank])])
 
 
-def _moved(
-    x: tf.Tensor, have: Sequence[Box], need: Sequence[Box], comm: MeteredComm, *, adds: bool = False
-) -> tf.Tensor:
-    """Collective. As `moved`, without a gradient; where boxes that are had overlap, what comes of them adds up."""
-    mine, wanted = have[comm.rank], need[comm.rank]
+def _halo(x: tf.Tensor, have: Sequence[Box], need: Sequence[Box], comm: MeteredComm) -> tf.Tensor:
+    """Collective. Return (rows, pixels, ...) of what this rank needs and others have, in the order of their ranks."""
+    mine = have[comm.rank]
     leaving = [meeting(mine, box) for box in need]
-    coming = [meeting(wanted, box) for box in have]
+    coming = [meeting(need[comm.rank], box) for box in have]
+
+    def work(array: np.ndarray) -> np.ndarray:
+        return np.concatenate(_swapped(array, mine, leaving, coming, comm), axis=1)
+
+    return _called(work, x, [x.shape[0], None, *x.shape[1 + len(mine) :]])
+
+
+def _box(x: tf.Tensor, halo: tf.Tensor, have: Sequence[Box], need: Sequence[Box], comm: MeteredComm) -> tf.Tensor:
+    """Return the box that this rank needs, of what it has and the halo."""
+    mine, wanted = have[comm.rank], need[comm.rank]
+    own = meeting(mine, wanted)
+    foreign = [box for rank, box in enumerate(meeting(wanted, box) for box in have) if box and rank != comm.rank]
+
+    def work(array: np.ndarray, halo: np.ndarray) -> np.ndarray:
+        rows, channels = array.shape[0], array.shape[1 + len(mine) :]
+        result = np.empty((rows, *sizes(wanted), *channels), array.dtype)
+        if own is not None:
+            result[(slice(None), *within(own, wanted))] = array[(slice(None), *within(own, mine))]
+        start = 0
+        for box in foreign:
+            stop = start + math.prod(sizes(box))
+            result[(slice(None), *within(box, wanted))] = halo[:, start:stop].reshape(rows, *sizes(box), *channels)
+            start = stop
+        return result
+
+    return _called(work, x, [x.shape[0], *sizes(wanted), *x.shape[1 + len(mine) :]], halo)
+
+
+def _sent_back(grad: tf.Tensor, have: Sequence[Box], need: Sequence[Box], comm: MeteredComm) -> tf.Tensor:
+    """Collective. Return the gradient of what this rank has: the sum of what ranks send back that needed it."""
+    mine, wanted = have[comm.rank], need[comm.rank]
+    leaving = [meeting(wanted, box) for box in have]
+    coming = [meeting(mine, box) for box in need]
 
     def work(array: np.ndarray) -> np.ndarray:
         rows, channels = array.shape[0], array.shape[1 + len(mine) :]
-        result = np.zeros((rows, *sizes(wanted), *channels), array.dtype)
-        requests, held, arrays = [], [], {}
+        result = np.zeros((rows, *sizes(mine), *channels), array.dtype)
+        arrived = iter(_swapped(array, wanted, leaving, coming, comm)[1:])
         for rank, box in enumerate(coming):
-            if box is not None and rank != comm.rank:
-                arrays[rank] = np.empty((rows, *sizes(box), *channels), array.dtype)
-                requests.append(comm.Irecv(arrays[rank], rank))
-        for rank, box in enumerate(leaving):
             if box is not None:
-                part = np.ascontiguousarray(array[(slice(None), *within(box, mine))])
-                if rank == comm.rank:
-                    arrays[rank] = part
-                else:
-                    held.append(part)
-                    requests.append(comm.Isend(part, rank))
-        comm.wait(requests)
-        for rank in sorted(arrays):
-            place = coming[rank]
-            assert place is not None
-            if adds:
-                result[(slice(None), *within(place, wanted))] += arrays[rank]
-            else:
-                result[(slice(None), *within(place, wanted))] = arrays[rank]
+                own = array[(slice(None), *within(box, wanted))]
+                part = own if rank == comm.rank else next(arrived).reshape(rows, *sizes(box), *channels)
+                result[(slice(None), *within(box, mine))] += part
         return result
 
-    return _called(work, x, [x.shape[0], *sizes(wanted), *x.shape[1 + len(mine) :]])
+    return _called(work, grad, [grad.shape[0], *sizes(mine), *grad.shape[1 + len(mine) :]])
+
+
+def _swapped(
+    array: np.ndarray, mine: Box, leaving: Sequence[Box | None], coming: Sequence[Box | None], comm: MeteredComm
+) -> list[np.ndarray]:
+    """Collective. Send boxes of this rank's to others; return nothing, then theirs, each (rows, pixels, ...)."""
+    rows, channels = array.shape[0], array.shape[1 + len(mine) :]
+    requests, held, arrived = [], [], [np.empty((rows, 0, *channels), array.dtype)]
+    for rank, box in enumerate(coming):
+        if box is not None and rank != comm.rank:
+            arrived.append(np.empty((rows, math.prod(sizes(box)), *channels), array.dtype))
+            requests.append(comm.Irecv(arrived[-1], rank))
+    for rank, box in enumerate(leaving):
+        if box is not None and rank != comm.rank:
+            held.append(np.ascontiguousarray(array[(slice(None), *within(box, mine))]))
+            requests.append(comm.Isend(held[-1], rank))
+    comm.wait(requests)
+    return arrived

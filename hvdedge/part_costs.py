@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from hvdedge.micro_batches import PASSES
 from hvdedge.parallel import MeteredComm, allgather_json
-from hvdedge.partition import Chain, Costs, output_bytes, output_shapes, weight_bytes, weights
+from hvdedge.partition import NUMBER_BYTES, Chain, Costs, output_bytes, output_shapes, weight_bytes, weights
 
 FORWARD_AND_BACKWARD = 3  # times the work of forward
 WEIGHT_SECONDS, OUTPUT_SECONDS = 2e-10, 2e-9  # of a use of a weight, and of a number made, on a PC: only ratios count
@@ -22,13 +22,25 @@ TIMES = 3  # of which the fastest counts
 SPEED_SIZE, SPEED_SECONDS = 256, 0.05
 
 
-def counted(chain: Chain, rows: int, in_flight: Sequence[int], versions: Sequence[int], beside: int) -> Costs:
-    """Return what the layers cost by the shapes of their weights and outputs, for micro-batches of so many rows."""
-    layers = chain.layers
+def counted(
+    chain: Chain, rows: int, in_flight: Sequence[int], versions: Sequence[int], beside: int, *, recompute: bool = False
+) -> Costs:
+    """Return what the layers cost by the shapes of their weights and outputs, for micro-batches of so many rows.
+
+    Args:
+        recompute: whether parts, but for the last one, hold what came into them alone, and no earlier weights.
+    """
+    layers, waiting = chain.layers, [0] * len(in_flight)
+    if recompute:
+        *waiting, last = in_flight
+        in_flight, waiting, versions = [*(1 for _ in waiting), last], [*waiting, 0], [1] * len(in_flight)
+    passing = [sum(math.prod(size or 1 for size in tensor.shape[1:]) for tensor in cut) for cut in chain.passing]
     return Costs(
         tuple(FORWARD_AND_BACKWARD * rows * _row_seconds(layer) for layer in layers),
         tuple(weight_bytes(layer) for layer in layers),
         tuple(int(PASSES * output_bytes(layer, rows)) for layer in layers),
+        tuple(NUMBER_BYTES * rows * numbers for numbers in passing),
+        tuple(waiting),
         tuple(in_flight),
         tuple(versions),
         beside,

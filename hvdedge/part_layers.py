@@ -74,8 +74,14 @@ class PartLayers:
         arrived = None if arrays is None else [tf.constant(array) for array in arrays]
         grads = held.tape.gradient(held.outputs, sources, arrived, tf.UnconnectedGradients.ZERO)
         count = len(self.variables)
-        mine = [tf.convert_to_tensor(grad) for grad in grads[:count]]  # an embedding's is sparse
-        self.grads = [one + other for one, other in zip(self.grads, mine, strict=True)] if self.grads else mine
+        del held.tape  # and what it keeps
+        for place, grad in enumerate(grads[:count]):
+            grads[place] = None  # one by one, as sums and gradients of all weights are much
+            mine = tf.convert_to_tensor(grad)  # an embedding's is sparse
+            if place < len(self.grads):
+                self.grads[place] += mine
+            else:
+                self.grads.append(mine)
         return held.loss, held.score, grads[count:]
 
     def take_grads(self) -> list[tf.Tensor]:

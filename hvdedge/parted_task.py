@@ -106,6 +106,7 @@ class PartedTask(TrainingTask):
         versions: Sequence[int],
         *,
         measures: bool,
+        recompute: bool = False,
         first: int = 1,
     ) -> None:
         """Collective. Take this rank's part of the best partition for the ranks' speeds and memory.
@@ -116,6 +117,7 @@ class PartedTask(TrainingTask):
             versions: of how many steps each part holds the weights.
             measures: whether layers that were cut by what they cost by their shapes are then measured, each by the rank
                 that holds it, and cut again.
+            recompute: whether parts, but for the last one, hold what came into them alone, and no earlier weights.
             first: how many layers the first rank holds at least.
         Raises:
             InputError: where there are more ranks than parts, or a part fits into no rank's memory.
@@ -133,7 +135,7 @@ class PartedTask(TrainingTask):
         if self.replicas is not None:
             self.replicas.Allreduce(MPI.IN_PLACE, free, op=MPI.MIN)
         limits = free.tolist()
-        costs = part_costs.counted(chain, rows, in_flight, versions, self._kept_beside())
+        costs = part_costs.counted(chain, rows, in_flight, versions, self._kept_beside(), recompute=recompute)
         self.cuts = _best(costs, places, speeds, limits)
         if measures and comm.size > 1:
             here = slice(*self.cuts[comm.rank : comm.rank + 2])

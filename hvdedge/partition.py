@@ -42,6 +42,8 @@ class Costs:
         seconds: forward and backward, of one micro-batch.
         weight_bytes: of the weights that are trained.
         output_bytes: of what a layer makes of one micro-batch.
+        passing_bytes: of what passes each cut for one micro-batch.
+        waiting: of how many micro-batches each part holds what came into it, to compute the rest of it again.
         in_flight: of how many micro-batches each part holds what its layers made at the same time.
         versions: of how many steps each part holds the weights, as micro-batches under way went forward with them.
         beside: how many numbers are kept of a weight beside it and its gradient, such as by the optimizer.
@@ -50,6 +52,8 @@ class Costs:
     seconds: tuple[float, ...]
     weight_bytes: tuple[int, ...]
     output_bytes: tuple[int, ...]
+    passing_bytes: tuple[int, ...]
+    waiting: tuple[int, ...]
     in_flight: tuple[int, ...]
     versions: tuple[int, ...]
     beside: int
@@ -57,9 +61,9 @@ class Costs:
     def memory_bytes(self, part: int, start: int, stop: int) -> int:
         """Return what the layers of some places take: weights, gradients, what is kept beside, what layers made."""
         weights = sum(self.weight_bytes[start:stop])
-        return weights * (self.versions[part] + 1 + self.beside) + self.in_flight[part] * sum(
-            self.output_bytes[start:stop]
-        )
+        made = self.in_flight[part] * sum(self.output_bytes[start:stop])
+        came = self.waiting[part] * self.passing_bytes[start]
+        return weights * (self.versions[part] + 1 + self.beside) + made + came
 
 
 class Chain:

@@ -30,7 +30,7 @@ def learn(task: PartedTask, comm: MeteredComm, schedule: str, chunks: int, recom
     task.deal(1, 0 if comm.rank in ends else None)
     together = task.steps_per_epoch if is_async else chunks
     held = schedules.in_flight(schedule, together, comm.size)
-    task.cut(comm, rows, held, held if is_async else [1] * comm.size, measures=measure)
+    task.cut(comm, rows, held, held if is_async else [1] * comm.size, measures=measure, recompute=recompute)
     task.tells = comm.rank == comm.size - 1
     first = task.resume(comm)
     moves = schedules.gpipe if schedule == "gpipe" else schedules.one_f_one_b

@@ -24,9 +24,10 @@ class RingSteps:
 
     Args:
         lent: how many first layers node 0 lends to where batches enter; 0: raw rows go to node 0.
+        recompute: whether a batch leaves what comes into the layers alone until it goes backward.
     """
 
-    def __init__(self, task: RingTask, comm: MeteredComm, lent: int):
+    def __init__(self, task: RingTask, comm: MeteredComm, lent: int, recompute: bool):
         self._task, self._comm = task, comm
         self._entries: list[ring.Entry] = []
         self._rows: Iterator[Batch] = iter(())
@@ -36,7 +37,8 @@ class RingSteps:
         self._is_first, self._is_last = node == 0, node == last
         start, stop = task.cuts[node : node + 2]
         model = task.chain.part(lent, stop, task.model) if lent and node == 0 else task.model
-        self._layers = PartLayers(task, model, takes_rows=self._is_first and not lent, tells=self._is_last)
+        takes_rows = self._is_first and not lent
+        self._layers = PartLayers(task, model, takes_rows=takes_rows, tells=self._is_last, recompute=recompute)
         self._trained = model.trainable_variables
         self._flows: list[Flow] = []
 

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvdedge import tensor_layers
-from hvdedge.collective_ops import copied, moved, summed
+from hvdedge.collective_ops import copied, seen, summed
 from hvdedge.errors import InputError
 from hvdedge.layouts import Boxes, Layout, Whole, Window, sizes, window
 from hvdedge.parallel import MeteredComm
@@ -127,8 +127,10 @@ def _windowed(
     mine = [size + sum(filled) for size, filled in zip(sizes(need[comm.rank]), around, strict=True)]
     is_moving = any(one != other for one, other in zip(boxes, need, strict=True))
     pads = [(0, 0), *around, (0, 0)]
+    activation = getattr(layer, "activation", None) or keras.activations.linear
     if hasattr(layer, "strides"):
-        copy = type(layer).from_config(layer.get_config() | {"padding": "valid"})
+        linear = {"activation": None} if hasattr(layer, "activation") else {}
+        copy = type(layer).from_config(layer.get_config() | {"padding": "valid", **linear})
         copy.build((None, *mine, layer.input.shape[-1]))
         parts = paired(copy, layer, lambda variable: None, is_partial=True)
     else:
@@ -136,10 +138,12 @@ def _windowed(
     scale = _mean_scale(windows, out.box(comm.rank), have.image) if is_mean and np.any(around) else None
 
     def run(x: tf.Tensor, **options: Any) -> tf.Tensor:
-        x = moved(x, boxes, need, comm) if is_moving else x
-        x = tf.pad(x, pads, constant_values=fill) if np.any(around) else x
-        made = x if copy is None else copy(x, **options)
-        return made if scale is None else made * scale
+        def look(box: tf.Tensor) -> tf.Tensor:
+            box = tf.pad(box, pads, constant_values=fill) if np.any(around) else box
+            return box if copy is None else copy(box, **options)
+
+        made = seen(look, x, boxes, need, comm) if is_moving or np.any(around) else look(x)
+        return activation(made if scale is None else made * scale)
 
     return Piece(run, [have], [out], "by image rows", copy, parts)
 

@@ -142,7 +142,7 @@ def split(splitting: Splitting, first: Layout, rule: Rule) -> tuple[SplitModel, 
     """Return this rank's part of a model, and how each layer is cut.
 
     Args:
-        first: the layout in which the model's input is taken: this rank cuts its part out of whole rows.
+        first: the layout in which the model's input comes: boxes of images, or whole rows.
     """
     chain, comm = splitting.chain, splitting.comm
     source = chain.model.inputs[0]
@@ -165,8 +165,6 @@ def split(splitting: Splitting, first: Layout, rule: Rule) -> tuple[SplitModel, 
             layouts[id(tensor)], tensors[id(tensor)] = layout, tensor
 
     def run(x: tf.Tensor) -> tf.Tensor:
-        if isinstance(first, Boxes):
-            x = x[(slice(None), *first.box(comm.rank))]
         values = {id(source): x}
         whole: dict[int, tf.Tensor] = {}
 

@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hvdedge.box_rows import BoxRows
 from hvdedge.collective_ops import summed_together
 from hvdedge.errors import InputError
-from hvdedge.layouts import Layout
+from hvdedge.layouts import Boxes, Layout
 from hvdedge.memory import available_bytes
 from hvdedge.micro_batches import MARGIN
 from hvdedge.parallel import MeteredComm, allgather_rows, counts
@@ -47,6 +48,8 @@ class SplitTask(PartedTask):
         with without_weights():
             plan, how = split(splitting, first, rule)
         self._refuse_too_much(plan, how, comm)
+        if isinstance(first, Boxes):
+            self._reader = BoxRows(self._reader, first.box(comm.rank))
         model, _ = split(splitting, first, rule)
         place_of = {id(variable): place for place, variable in enumerate(self.chain.model.variables)}
         parts = {id(part.variable): part for part in model.parts}

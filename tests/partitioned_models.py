@@ -295,7 +295,7 @@ def _compare(given, comm, alone, folder):
     if given.get("schedule") == "pipedream":
         whole = _delayed(seed, kind, settings, cut.told["parts"])
     elif strategy == "ring_tmp":
-        whole = _ring_delayed(seed, kind, settings, cut.told["rings"], given.get("private", False))
+        whole = _ring_delayed(seed, kind, settings, cut.told["rings"], given)
     else:
         settings |= {"batch_size": settings["batch_size"] * groups}
         plain, whole, _ = _trained("ring_allreduce", ONE_RANK, seed, kind, settings, alone, folder / "whole", begun)
@@ -329,12 +329,14 @@ def _delayed(seed, kind, settings, parts):
     return model
 
 
-def _ring_delayed(seed, kind, settings, rings, private):
+def _ring_delayed(seed, kind, settings, rings, options):
     """The same of rings: steps of rounds, a batch of each node; part p of n is 4 (n - 1 - p) batches late.
 
     Args:
         rings: (first epoch, parts, ranks that are left and whose rows they have) each.
+        options: of the strategy.
     """
+    private = options.get("private", False)
     model, reader = _model(seed, kind)
     plans = {}
     for first, parts, left in rings:
@@ -361,7 +363,7 @@ def _ring_delayed(seed, kind, settings, rings, private):
         ]
         return part_of, rounds, lambda part, number: number - late[part] + 1
 
-    _late_steps(model, settings, plan)
+    _late_steps(model, settings, plan, recompute=options.get("recompute", False))
     return model
 
 
@@ -371,12 +373,30 @@ def _part_of(model, parts):
     return {layer.name: number for layer, number in zip(Chain(model).layers, numbers, strict=True)}
 
 
-def _late_steps(model, settings, plan):
+def _again(model, x, part_of, variables, now):
+    """Outputs of a sequential model as its weights are, with the gradient of each part at the weights `now`."""
+    late = [np.array(variable) for _, variable in variables]
+
+    def made(x, part, weights):
+        for (_, variable), value in zip(variables, weights, strict=True):
+            variable.assign(value)
+        for layer in model.layers:
+            x = layer(x) if part_of[layer.name] == part else x
+        return x
+
+    for part in sorted({*part_of.values()}):
+        newest, oldest = made(x, part, now), made(x, part, late)
+        x = newest + tf.stop_gradient(oldest - newest)
+    return x
+
+
+def _late_steps(model, settings, plan, *, recompute=False):
     """Step with the sums of rounds of batches, each gradient at weights after those rounds that a part knew then.
 
     Args:
         plan: of an epoch: the part of each layer, rounds of batches, and (part, number of a batch) -> how many batches
             of the epoch went backward there before it went forward.
+        recompute: whether a part's gradient is of what came into it, at the newest weights; of a sequential model.
     """
     variables = [(layer.name, variable) for layer in model.layers for variable in layer.trainable_variables]
     now = [np.array(variable) for _, variable in variables]
@@ -393,7 +413,8 @@ def _late_steps(model, settings, plan):
                     done = sum(end <= known(part_of[layer], number) for end in ends[1:])
                     variable.assign(versions[done][place])
                 with tf.GradientTape() as tape:
-                    losses = keras.losses.sparse_categorical_crossentropy(batch.y, model(batch.x), from_logits=True)
+                    y = _again(model, batch.x, part_of, variables, now) if recompute else model(batch.x)
+                    losses = keras.losses.sparse_categorical_crossentropy(batch.y, y, from_logits=True)
                     loss = tf.reduce_sum(losses * batch.weights)
                 grads = tape.gradient(loss, [variable.value for _, variable in variables])
                 sums = [one + np.array(grad) for one, grad in zip(sums, grads, strict=True)]

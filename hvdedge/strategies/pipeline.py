@@ -41,7 +41,8 @@ def train(
     Args:
         schedule: in which order a rank goes forward and backward, and whether it waits for a batch before it steps.
         chunks: how many micro-batches a batch is cut into, of as many rows; pipedream takes whole batches.
-        recompute: whether what layers made is computed again to go backward, instead of kept in memory.
+        recompute: whether what layers made is computed again to go backward, instead of kept in memory; in pipedream
+            with the weights of that time, so that none are stashed.
         measure: whether who holds which layers follows the seconds that they take, and not their shapes alone.
     Raises:
         InputError: where the batch cannot be cut so, or the model not for these ranks.

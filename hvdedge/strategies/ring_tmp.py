@@ -51,6 +51,7 @@ def train(
     comm: MeteredComm,
     *,
     private: bool = False,
+    recompute: bool = False,
     measure: bool = True,
     scaling: Scaling = "linear",
     warmup_epochs: NonNegative = 5.0,
@@ -59,6 +60,8 @@ def train(
 
     Args:
         private: whether rows are never sent as they are, but as what the first layers make of them.
+        recompute: whether what layers made is computed again to go backward, with the weights of that time, instead of
+            kept in memory, with weights of rounds ago.
         measure: whether who holds which layers follows the seconds that they take, and not their shapes alone.
         scaling: how the learning rate grows with the number of ranks.
         warmup_epochs: through how many epochs it grows from one rank's rate; 0 begins with the full rate.
@@ -72,7 +75,7 @@ def train(
         task.share_rows(comm, private)
         held = ring.in_flight(comm.size)
         cut: dict[str, Any] = {"rows": task.batch_size, "in_flight": held, "versions": ring.versions(comm.size, held)}
-        cut |= {"measures": measure, "first": lent + 1}
+        cut |= {"measures": measure, "recompute": recompute, "first": lent + 1}
         if survivors.noticed is None:
             task.cut(comm, **cut)
             task.resume(comm)
@@ -84,7 +87,7 @@ def train(
         task.grow_rate(comm.size, scaling, warmup_epochs)
 
         costs = _Costs(comm)
-        with progressing(comm), RingSteps(task, comm, lent) as steps:
+        with progressing(comm), RingSteps(task, comm, lent, recompute) as steps:
             for epoch in range(task.epoch, task.epochs):
                 batches = ring.entries(task.rows_of, task.batch_size)
                 with costs.of(ring.iterations(len(batches), comm.size, private), len(batches)):

@@ -8,6 +8,7 @@ ENTRIES = [
     {"kind": "dense", "batch_size": 4, "resumes": True, "optimizer": "adam", "learning_rate": 0.02},
     {"kind": "dense", "batch_size": 3, "private": True, "epochs": 1},
     {"kind": "image", "batch_size": 5, "measure": True, "epochs": 1},
+    {"kind": "image", "batch_size": 4, "recompute": True},
 ]
 
 
