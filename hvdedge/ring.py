@@ -31,7 +31,7 @@ class Entry:
 
     Attributes:
         node: whose rows it has.
-        together: the rows of its round, in which each node that has rows left enters a batch.
+        together: the rows of its round, in which each node that has rows left enters a batch, of all rings.
         ends_round: whether it is the last one of its round.
     """
 
@@ -40,17 +40,20 @@ class Entry:
     ends_round: bool
 
 
-def entries(rows: Sequence[int], batch_size: int) -> list[Entry]:
+def entries(rows: Sequence[int], batch_size: int, beside: Sequence[int] = ()) -> list[Entry]:
     """Return the batches of an epoch in the order in which they enter.
 
     Args:
         rows: that each node has.
+        beside: rows of the nodes of other rings, which step together with this one: a round for which they alone have
+            rows left has a batch of node 0 that counts nothing.
     """
     found = []
-    for start in range(0, max(rows, default=0), batch_size):
-        here = {node: min(count - start, batch_size) for node, count in enumerate(rows) if count > start}
+    for start in range(0, max([*rows, *beside], default=0), batch_size):
+        here = {node: min(count - start, batch_size) for node, count in enumerate(rows) if count > start} or {0: 0}
+        there = sum(min(count - start, batch_size) for count in beside if count > start)
         last = max(here)
-        found += [Entry(node, sum(here.values()), node == last) for node in here]
+        found += [Entry(node, sum(here.values()) + there, node == last) for node in here]
     return found
 
 

@@ -106,9 +106,11 @@ class RingSteps:
             self._lent.settle(batch, self._entries[batch].ends_round)
 
     def _enter(self, number: int) -> None:
-        batch = next(self._rows)
-        together = self._entries[number].together
-        rows = self._task.batch_size
+        together, rows = self._entries[number].together, self._task.batch_size
+        batch = next(self._rows, None)
+        if batch is None:  # only others have rows left
+            x, y, _ = (np.zeros((1, *each.shape[1:]), each.dtype.as_numpy_dtype) for each in self._task.signature)
+            batch = Batch(x, y, np.zeros(1, np.float32), 0)
         weights = batch.weights * np.float32(batch.together / together)
         self._labels.send(number, [filled(batch.y, rows), np.pad(weights, (0, rows - len(weights)))])
         x = filled(batch.x, rows)

@@ -1,6 +1,7 @@
 """RingTask: a PartedTask of ranks that have rows of their own, and go on without those that were lost."""
 
 import functools
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ class RingTask(PartedTask):
 
     Attributes:
         rows_of: how many rows each rank has.
+        rows_beside: how many rows each rank of other rings has, that hold the same model.
         copies: of the parts, as they stood after the last epochs.
     """
 
     rows_of: list[int]
+    rows_beside: list[int]
     _own_rows: np.ndarray | None = None
 
     def share_rows(self, comm: MeteredComm, keeps: bool) -> None:
@@ -29,13 +32,18 @@ class RingTask(PartedTask):
         Args:
             keeps: whether each rank keeps those that it has, also where others were lost.
         """
+        everyone = self.everyone or comm
         if self._own_rows is None or not keeps:
-            here = block(self.rows, comm.size, comm.rank)
+            here = block(self.rows, everyone.size, everyone.rank)
             self._own_rows = np.arange(here.start, here.stop)
         self.keep_to(self._own_rows)
         self.__dict__.pop("_shard", None)  # of the rows before
         self.rows_of = counts(len(self._own_rows), comm).tolist()
-        self.steps_per_epoch = -(-max(self.rows_of) // self.batch_size)
+        of_all = counts(len(self._own_rows), everyone).tolist()
+        others = Counter(of_all)
+        others.subtract(self.rows_of)
+        self.rows_beside = [*others.elements()]
+        self.steps_per_epoch = -(-max(of_all) // self.batch_size)
 
     @functools.cached_property
     def copies(self) -> PartCopies:

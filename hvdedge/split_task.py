@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from hvdedge.parted_task import COMMON, PartedTask
 from hvdedge.partition import weights, without_weights
 from hvdedge.slice_values import drawn
 from hvdedge.split_model import Cut, Part, Rule, SplitModel, Splitting, needed_bytes, split
+from hvdedge.tensors import FeatureReader
 from hvdedge.training import BEST, SEED_STATE, SEEDS, History, seed_state
 
 OPTIMIZER, WEIGHTS = "optimizer/", "weights/"
@@ -49,7 +50,7 @@ class SplitTask(PartedTask):
             plan, how = split(splitting, first, rule)
         self._refuse_too_much(plan, how, comm)
         if isinstance(first, Boxes):
-            self._reader = BoxRows(self._reader, first.box(comm.rank))
+            self._reader = cast(FeatureReader, BoxRows(self._reader, first.box(comm.rank)))
         model, _ = split(splitting, first, rule)
         place_of = {id(variable): place for place, variable in enumerate(self.chain.model.variables)}
         parts = {id(part.variable): part for part in model.parts}

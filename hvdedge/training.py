@@ -18,7 +18,6 @@ import tensorflow as tf
 from mpi4py import MPI
 
 from hvdedge import checkpoints, keras_files, tasks
-from hvdedge.box_rows import BoxRows
 from hvdedge.dealt_rows import DealtRows
 from hvdedge.divergence import GROWTH, OTHER_ROWS, Course
 from hvdedge.errors import InputError
@@ -131,7 +130,7 @@ class TrainingTask:
         self.precision = Precision(settings["precision"])
         self.rows = reader.rows("train")
         self._traffic = comm.traffic
-        self._reader: FeatureReader | BoxRows = reader
+        self._reader = reader
         self.seed = seed
         self._validation = block(reader.rows("validation"), comm.size, comm.rank)
         self._held_bytes, self._scratch = memory_bytes // 2, scratch

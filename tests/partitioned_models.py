@@ -294,8 +294,9 @@ def _compare(given, comm, alone, folder):
     curves = [0.0]
     if given.get("schedule") == "pipedream":
         whole = _delayed(seed, kind, settings, cut.told["parts"])
-    elif strategy == "ring_tmp":
-        whole = _ring_delayed(seed, kind, settings, cut.told["rings"], given)
+    elif "ring_tmp" in (strategy, given.get("schedule")):
+        rings = cut.told["rings"] or [(0, cut.told["parts"], [*range(comm.size)])]
+        whole = _ring_delayed(seed, kind, settings, rings, given, groups)
     else:
         settings |= {"batch_size": settings["batch_size"] * groups}
         plain, whole, _ = _trained("ring_allreduce", ONE_RANK, seed, kind, settings, alone, folder / "whole", begun)
@@ -323,27 +324,32 @@ def _delayed(seed, kind, settings, parts):
     part_of = _part_of(model, parts)
 
     def plan(epoch):
-        return part_of, [[batch] for batch in lanes.batches(epoch)], lambda part, number: number - ahead[part]
+        return part_of, [[(0, batch)] for batch in lanes.batches(epoch)], lambda part, number: number - ahead[part]
 
     _late_steps(model, settings, plan)
     return model
 
 
-def _ring_delayed(seed, kind, settings, rings, options):
+def _ring_delayed(seed, kind, settings, rings, options, groups):
     """The same of rings: steps of rounds, a batch of each node; part p of n is 4 (n - 1 - p) batches late.
 
     Args:
         rings: (first epoch, parts, ranks that are left and whose rows they have) each.
         options: of the strategy.
+        groups: of nodes, each of which is a ring.
     """
     private = options.get("private", False)
     model, reader = _model(seed, kind)
     plans = {}
     for first, parts, left in rings:
         count, size = reader.rows("train"), len(parts)
-        shares, have = (len(rings[0][1]), left) if private else (size, range(size))
+        shares, have = (len(rings[0][1]), left) if private else (size * groups, range(size * groups))
         rows = [np.arange(count * node // shares, count * (node + 1) // shares) for node in have]
-        shards = [OwnRows(reader, own, settings["batch_size"], seed, 10**8) for own in rows if len(own)]
+        shards = [
+            (node // size, OwnRows(reader, own, settings["batch_size"], seed, 10**8))
+            for node, own in enumerate(rows)
+            if len(own)
+        ]
         part_of = _part_of(model, parts)
         if private:  # the layers up to the first one with weights
             lent = next(place for place, layer in enumerate(Chain(model).layers) if layer.weights)
@@ -354,12 +360,13 @@ def _ring_delayed(seed, kind, settings, rings, options):
 
     def plan(epoch):
         part_of, shards, late = plans[epoch]
-        found = zip_longest(*(shard.batches(epoch) for shard in shards))
-        rounds = [[batch for batch in together if batch is not None] for together in found]
-        counts = [sum(batch.together for batch in batches) for batches in rounds]
+        found = zip_longest(*(shard.batches(epoch) for _, shard in shards))
+        of = [group for group, _ in shards]
+        rounds = [[pair for pair in zip(of, together, strict=True) if pair[1] is not None] for together in found]
+        counts = [sum(batch.together for _, batch in pairs) for pairs in rounds]
         rounds = [
-            [replace(batch, weights=batch.weights * batch.together / count) for batch in batches]
-            for batches, count in zip(rounds, counts, strict=True)
+            [(group, replace(batch, weights=batch.weights * batch.together / count)) for group, batch in pairs]
+            for pairs, count in zip(rounds, counts, strict=True)
         ]
         return part_of, rounds, lambda part, number: number - late[part] + 1
 
@@ -394,8 +401,8 @@ def _late_steps(model, settings, plan, *, recompute=False):
     """Step with the sums of rounds of batches, each gradient at weights after those rounds that a part knew then.
 
     Args:
-        plan: of an epoch: the part of each layer, rounds of batches, and (part, number of a batch) -> how many batches
-            of the epoch went backward there before it went forward.
+        plan: of an epoch: the part of each layer, rounds of batches, each with the number of its group, and (part,
+            number of a batch in its group) -> how many batches went backward there before it went forward.
         recompute: whether a part's gradient is of what came into it, at the newest weights; of a sequential model.
     """
     variables = [(layer.name, variable) for layer in model.layers for variable in layer.trainable_variables]
@@ -404,13 +411,15 @@ def _late_steps(model, settings, plan, *, recompute=False):
     is_adam = settings["optimizer"] == "adam"
     optimizer = keras.optimizers.Adam(rate) if is_adam else keras.optimizers.SGD(rate, momentum=momentum)
     for epoch in range(settings["epochs"]):
-        versions, ends, number = [now], [0], 0  # the weights after each round, and how many batches it ended with
+        versions = [now]  # the weights after each round
         part_of, rounds, known = plan(epoch)
-        for batches in rounds:
+        numbers = dict.fromkeys([group for pairs in rounds for group, _ in pairs], 0)
+        ends = {group: [] for group in numbers}  # how many batches each round ended with
+        for pairs in rounds:
             sums = [0.0 for _ in variables]
-            for batch in batches:
+            for group, batch in pairs:
                 for place, (layer, variable) in enumerate(variables):
-                    done = sum(end <= known(part_of[layer], number) for end in ends[1:])
+                    done = sum(end <= known(part_of[layer], numbers[group]) for end in ends[group])
                     variable.assign(versions[done][place])
                 with tf.GradientTape() as tape:
                     y = _again(model, batch.x, part_of, variables, now) if recompute else model(batch.x)
@@ -418,13 +427,15 @@ def _late_steps(model, settings, plan, *, recompute=False):
                     loss = tf.reduce_sum(losses * batch.weights)
                 grads = tape.gradient(loss, [variable.value for _, variable in variables])
                 sums = [one + np.array(grad) for one, grad in zip(sums, grads, strict=True)]
-                number += 1
+                numbers[group] += 1
             for (_, variable), value in zip(variables, now, strict=True):
                 variable.assign(value)
             optimizer.apply(sums, [variable for _, variable in variables])
             now = [np.array(variable) for _, variable in variables]
             versions.append(now)
-            ends.append(number)
+            for group, reached in ends.items():
+                numbers[group] += group not in [here for here, _ in pairs]  # a batch that counts nothing
+                reached.append(numbers[group])
     for (_, variable), value in zip(variables, now, strict=True):
         variable.assign(value)
 

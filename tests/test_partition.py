@@ -98,7 +98,9 @@ def test_a_layer_that_is_used_twice_is_not_cut_apart():
 
 
 def costs(seconds, weights, outputs, parts):
-    return Costs(tuple(seconds), tuple(weights), tuple(outputs), tuple(range(parts, 0, -1)), (1,) * parts, 2)
+    passing = range(3, len(seconds) + 4)
+    held = tuple(range(parts, 0, -1))
+    return Costs(tuple(seconds), tuple(weights), tuple(outputs), tuple(passing), held, held, (1,) * parts, 2)
 
 
 @settings(max_examples=100, deadline=None)
@@ -124,7 +126,8 @@ def test_no_cuts_are_better_than_the_best(data, count, parts):
 
 def test_memory_is_that_of_weights_gradients_slots_and_what_layers_made():
     found = costs([1, 1], [100, 10], [7, 5], 2)
-    assert found.memory_bytes(0, 0, 1) == 100 * 4 + 2 * 7 and found.memory_bytes(1, 1, 2) == 10 * 4 + 5
+    assert found.memory_bytes(0, 0, 1) == 100 * 4 + 2 * 7 + 2 * 3
+    assert found.memory_bytes(1, 1, 2) == 10 * 4 + 5 + 4
 
 
 def test_counted_costs_are_those_of_the_shapes():
@@ -133,6 +136,14 @@ def test_counted_costs_are_those_of_the_shapes():
     told = part_costs.counted(found, 3, [1], [1], 0)
     assert sum(told.weight_bytes) == 4 * found.model.count_params() == 4 * (64 * 4 + 4 + 4 * 10 + 10)
     assert told.output_bytes[-1] == 2.5 * 4 * 3 * 10
+    assert told.passing_bytes[0] == 4 * 3 * 64 and told.passing_bytes[-1] == 4 * 3 * 10
+
+
+def test_parts_that_compute_again_hold_what_came_in_but_for_the_last():
+    with without_weights():
+        found = Chain(dense.build(IMAGES, hidden=4, layers=1, dropout=0.0, seed=1))
+    told = part_costs.counted(found, 3, [8, 4, 2], [3, 2, 2], 0, recompute=True)
+    assert (told.waiting, told.in_flight, told.versions) == ((8, 4, 0), (1, 1, 2), (1, 1, 1))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -17,6 +17,10 @@ def test_each_node_that_has_rows_left_enters_a_batch_a_round():
     ]
 
 
+def test_a_ring_without_rows_enters_a_batch_of_none_where_others_have_rows_left():
+    assert ring.entries([3, 2], 3, [4, 3]) == [Entry(0, 11, False), Entry(1, 11, True), Entry(0, 1, True)]
+
+
 def test_what_is_made_travels_for_an_iteration():
     assert [*ring.moves(BATCHES, 2, 0, False)] == [
         *([("enter", 0)], [], [("forward", 0)], [("forward", 1)]),

@@ -7,9 +7,10 @@
                                              +- gradients are       +- summed in each step (ring all-reduce)
 
 The layout says, as that of Mesh-TensorFlow does, over which dimension of the mesh each dimension of the work is split:
-`batch`, over one of them, and over the other `layers` (as pipeline does), `channels` (tensor_parallel) or `height`
-(spatial_parallel). With groups in r rows a step is one of gradient descent on r * `batch_size` rows, and the learning
-rate grows with r, as in ring_allreduce. One dimension may be 1: then it is that strategy alone, or data parallelism.
+`batch`, over one of them, and over the other `layers` (as pipeline does, or ring_tmp), `channels` (tensor_parallel) or
+`height` (spatial_parallel). With groups in r rows a step is one of gradient descent on r * `batch_size` rows, and the
+learning rate grows with r, as in ring_allreduce; on rings it has `batch_size` rows of each rank. One dimension may be
+1: then it is that strategy alone, or data parallelism.
 
 Source: Shazeer et al. 2018, Mesh-TensorFlow: deep learning for supercomputers; Patarasuk and Yuan 2009 (the ring).
 """
@@ -18,24 +19,25 @@ import math
 import re
 from typing import Literal
 
-from hvdedge import pipelining, spatial_layers, tensor_layers
+from hvdedge import pipelining, ring_epochs, spatial_layers, tensor_layers
 from hvdedge.errors import InputError
 from hvdedge.layouts import Whole
+from hvdedge.mesh_task import MeshTask
 from hvdedge.options import Count, NonNegative, Scaling
 from hvdedge.parallel import MeteredComm
-from hvdedge.split_task import SplitTask
 from hvdedge.training import History
 
+ON_RING = "ring_tmp"  # a schedule
 BATCH, LAYERS, CHANNELS, HEIGHT = "batch", "layers", "channels", "height"  # what can be split
 
 
 def train(
-    task: SplitTask,
+    task: MeshTask,
     comm: MeteredComm,
     *,
     mesh: str = "",
     layout: str = "batch:rows, layers:columns",
-    schedule: Literal["gpipe", "1f1b", "pipedream"] = "1f1b",
+    schedule: Literal["gpipe", "1f1b", "pipedream", "ring_tmp"] = "1f1b",
     chunks: Count = 4,
     scaling: Scaling = "linear",
     warmup_epochs: NonNegative = 5.0,
@@ -46,7 +48,7 @@ def train(
         mesh: the names of its dimensions and how many ranks each has, as "rows:2, columns:4"; ranks are numbered along
             the last one. Empty: rows and columns, as many of each as can be, not more rows.
         layout: which dimension of the work is split over which of the mesh: batch, and layers, channels or height.
-        schedule: of layers, in which order a rank goes forward and backward; see pipeline.
+        schedule: of layers, in which order a rank goes forward and backward; see pipeline, and for rings ring_tmp.
         chunks: of layers, how many micro-batches a batch is cut into.
         scaling: how the learning rate grows with the groups that the batch is split over.
         warmup_epochs: through how many epochs it grows from one rank's rate; 0 begins with the full rate.
@@ -65,8 +67,15 @@ def train(
     row = places[place_of[BATCH]]
     group = comm.Split(row, comm.rank)
     task.join(comm, comm.Split(group.rank, comm.rank))
-    task.grow_rate(dimensions[place_of[BATCH]], scaling, warmup_epochs)
-    if kind == LAYERS:
+    batches = comm.size if kind == LAYERS and schedule == ON_RING else dimensions[place_of[BATCH]]  # of a step
+    task.grow_rate(batches, scaling, warmup_epochs)
+    if kind == LAYERS and schedule == ON_RING:
+        task.share_rows(group, False)
+        task.cut(group, **ring_epochs.cut(task, group, 0, False), measures=True)
+        task.resume(group)
+        ring_epochs.learn(task, group, 0, False)
+        history = task.history
+    elif kind == LAYERS:
         history = pipelining.learn(task, group, schedule, chunks, False, True)
     else:
         task.deal(1, 0)

@@ -25,25 +25,14 @@ Source: Hopkins 2020, RingTMP, as read in docs/ring_tmp.md; Narayanan et al. 201
 that went forward).
 """
 
-import contextlib
-import statistics
 import time
-from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
-from mpi4py import MPI
-
-from hvdedge import ring
-from hvdedge.message_progress import progressing
+from hvdedge import ring_epochs
 from hvdedge.options import NonNegative, Scaling
 from hvdedge.parallel import MeteredComm
 from hvdedge.recovery import Survivors
-from hvdedge.ring_steps import RingSteps
 from hvdedge.ring_task import RingTask
 from hvdedge.training import History
-
-TIMES = 5  # that messages are timed
 
 
 def train(
@@ -73,78 +62,17 @@ def train(
     def work() -> None:
         comm = survivors.comm
         task.share_rows(comm, private)
-        held = ring.in_flight(comm.size)
-        cut: dict[str, Any] = {"rows": task.batch_size, "in_flight": held, "versions": ring.versions(comm.size, held)}
-        cut |= {"measures": measure, "recompute": recompute, "first": lent + 1}
+        cut = ring_epochs.cut(task, comm, lent, recompute) | {"measures": measure}
         if survivors.noticed is None:
             task.cut(comm, **cut)
             task.resume(comm)
         else:
             task.take_over(comm, **cut)
             task.lost(comm, time.perf_counter() - survivors.noticed)
-        task.trains, task.tells = comm.rank in (0, comm.size - 1), comm.rank == comm.size - 1
         task.copy_parts(comm)
         task.grow_rate(comm.size, scaling, warmup_epochs)
-
-        costs = _Costs(comm)
-        with progressing(comm), RingSteps(task, comm, lent, recompute) as steps:
-            for epoch in range(task.epoch, task.epochs):
-                batches = ring.entries(task.rows_of, task.batch_size)
-                with costs.of(ring.iterations(len(batches), comm.size, private), len(batches)):
-                    steps.go(epoch, batches)
-                if task.end_epoch(epoch, comm):
-                    break
-                task.copy_parts(comm)
-        late = [count - 1 for count in cut["versions"]]
-        task.history.told = {"parts": task.part_names, "staleness": late, "ring": costs.told()}
+        ring_epochs.learn(task, comm, lent, recompute, task.copy_parts)
 
     with Survivors(comm) as survivors:
         survivors.work(work, lambda: None)
     return task.history
-
-
-class _Costs:
-    """What the iterations took and moved, but for those of the first epoch, in which graphs are built."""
-
-    def __init__(self, comm: MeteredComm):
-        self._comm = comm
-        self._epochs: list[np.ndarray] = []
-
-    @contextlib.contextmanager
-    def of(self, iterations: int, batches: int) -> Iterator[None]:
-        """Take in what the body does, an epoch."""
-        before = self._now()
-        yield
-        self._epochs.append(np.array([iterations, batches, *(self._now() - before)]))
-
-    def told(self) -> dict[str, Any]:
-        """Collective. Return the figures of TIME = I * max(c, T): of the slowest node and the most that one moves."""
-        names = "iterations", "compute_seconds", "transfer_seconds", "predicted_seconds", "measured_seconds"
-        if len(self._epochs) < 2:
-            return dict.fromkeys(names)
-        iterations, batches, seconds, idle, sent, received = np.sum(self._epochs[1:], axis=0)
-        most = np.array([(seconds - idle) / batches, max(sent, received) / batches, seconds])
-        self._comm.Allreduce(MPI.IN_PLACE, most, op=MPI.MAX)
-        transfer_seconds = self._shift_seconds(int(most[1]))
-        predicted = iterations * max(most[0], transfer_seconds)
-        values = int(iterations), float(most[0]), transfer_seconds, float(predicted), float(most[2])
-        return dict(zip(names, values, strict=True))
-
-    def _now(self) -> np.ndarray:
-        traffic = self._comm.traffic
-        return np.array([time.perf_counter(), traffic.idle_seconds, traffic.bytes_sent, traffic.bytes_received])
-
-    def _shift_seconds(self, size_bytes: int) -> float:
-        """Collective. Return what it takes where each node sends so much to the next one."""
-        comm = self._comm
-        if comm.size == 1:
-            return 0.0
-        out, into, seconds = np.zeros(size_bytes, np.uint8), np.empty(size_bytes, np.uint8), []
-        for _ in range(TIMES):
-            comm.Barrier()
-            began = time.perf_counter()
-            comm.Sendrecv(out, (comm.rank + 1) % comm.size, recvbuf=into, source=(comm.rank - 1) % comm.size)
-            seconds.append(time.perf_counter() - began)
-        slowest = np.array(statistics.median(seconds))
-        comm.Allreduce(MPI.IN_PLACE, slowest, op=MPI.MAX)
-        return float(slowest)

@@ -18,6 +18,15 @@ def test_training_is_that_of_the_whole_model_on_the_rows_of_all_groups(tmp_path)
         assert told["away"] < 2e-5 and told["curves"] < 2e-5, (entry, told)  # float32, summed in another order
 
 
+@pytest.mark.parametrize("ranks", [4, pytest.param(2, marks=pytest.mark.slow)])
+def test_groups_that_are_rings_step_with_the_gradients_of_all(ranks, tmp_path):
+    entry = {**MESH, "kind": "dense", "schedule": "ring_tmp", "mesh": f"rows:2, columns:{ranks // 2}", "groups": 2}
+    uneven = {"seed": 10, "batch_size": 24 // ranks}  # 25 rows: one node has a round of its own
+    for told in compared(ranks, [{**entry, "seed": 4, "batch_size": 4}, {**entry, **uneven}], tmp_path):
+        assert told["moved"] > 0.01 and told["away"] < 2e-5
+        assert len(told["parts"]) == ranks // 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["batch:rows, layers:columns", "batch:columns, layers:rows"])
 def test_a_mesh_of_one_row_is_the_strategy_alone_and_of_one_column_data_parallelism(layout, tmp_path):
