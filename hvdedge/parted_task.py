@@ -98,6 +98,10 @@ class PartedTask(TrainingTask):
         names = [layer.name for layer in self.chain.layers]
         return [names[start:stop] for start, stop in itertools.pairwise(self.cuts)]
 
+    def told_parts(self, comm: MeteredComm) -> dict[str, Any]:
+        """Collective. Return what a record tells of the ranks' parts: their layers, and how many numbers each holds."""
+        return {"parts": self.part_names, "held_parameters": counts(self.model.count_params(), comm).tolist()}
+
     def cut(
         self,
         comm: MeteredComm,

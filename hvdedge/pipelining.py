@@ -53,9 +53,7 @@ def learn(task: PartedTask, comm: MeteredComm, schedule: str, chunks: int, recom
                     task.count(loss, score)
             if task.end_epoch(epoch, comm):
                 break
-    task.history.told = {"parts": task.part_names} | (
-        {} if is_async else {"bubble": schedules.bubble(chunks, comm.size)}
-    )
+    task.history.told = task.told_parts(comm) | ({} if is_async else {"bubble": schedules.bubble(chunks, comm.size)})
     return task.history
 
 

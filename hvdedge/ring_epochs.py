@@ -47,7 +47,10 @@ def learn(
             if then is not None:
                 then(comm)
     late = [count - 1 for count in cut(task, comm, lent, recompute)["versions"]]
-    task.history.told = {"parts": task.part_names, "staleness": late, "ring": costs.told()}
+    task.history.told = task.told_parts(comm) | {"staleness": late, "ring": costs.told()}
+    if lent:
+        names = [name for part in task.part_names for name in part][:lent]
+        task.history.told["lent"] = {"layers": names, "batches_late": 2 * ring.HOP * (comm.size + 1)}
 
 
 class _Costs:

@@ -183,6 +183,7 @@ def split(splitting: Splitting, first: Layout, rule: Rule) -> tuple[SplitModel, 
                 for tensor, wanted in zip(node.input_tensors, piece.takes, strict=True)
             }
             args, options = node.arguments.fill_in(given)
+            options.pop("training", None)  # Keras notes a layer's default, such as False; how it is called counts
             if options.get("mask") is None:
                 options.pop("mask", None)  # Keras notes it also where there is none
             made = keras.tree.flatten(piece.run(*args, **options))

@@ -241,8 +241,8 @@ class TrainingTask:
     def _refuse_dealt(self) -> None:
         if self._settings["rows"] == "dealt":
             raise InputError(
-                'train.rows: received "dealt" for a strategy whose ranks have rows of their own, see each once or hold '
-                'parts of the model, allowed: "shared"; change it'
+                'train.rows: received "dealt" for a strategy that does not share the rows of a batch among all ranks, '
+                'allowed: "shared"; change it'
             )
 
     def labels(self) -> np.ndarray:

@@ -57,11 +57,12 @@ def train(
     """
     dimensions = _dimensions(mesh, comm.size)
     kind, place_of = _split(layout, dimensions)
-    if kind != LAYERS and (schedule, chunks) != ("1f1b", 4):
-        raise InputError(
-            f'train.schedule, train.chunks: received "{schedule}" and {chunks} for a model that is split by {kind}, '
-            "allowed with layers alone; leave them out"
-        )
+    for option, value, default in (("schedule", schedule, "1f1b"), ("chunks", chunks, 4)):
+        if kind != LAYERS and value != default:
+            raise InputError(
+                f"train.{option}: received {value!r} for a model that is split by {kind}, allowed: only with layers; "
+                "leave it out or change train.layout"
+            )
     sizes = [*dimensions.values()]
     places = dict(zip(dimensions, divmod(comm.rank, sizes[1]), strict=True))
     row = places[place_of[BATCH]]
@@ -94,7 +95,7 @@ def _dimensions(mesh: str, ranks: int) -> dict[str, int]:
     if not mesh:
         rows = max(count for count in range(1, math.isqrt(ranks) + 1) if ranks % count == 0)
         return {"rows": rows, "columns": ranks // rows}
-    found = {name: int(size) for name, size in _pairs("mesh", mesh, r"\d+").items()}
+    found = {name: int(size) for name, size in _pairs("mesh", mesh, r"\d+", "rows:2, columns:2").items()}
     if len(found) != 2 or math.prod(found.values()) != ranks:
         raise InputError(
             f'train.mesh: received "{mesh}" for {ranks} ranks, allowed: two dimensions whose product that is, such as '
@@ -105,24 +106,25 @@ def _dimensions(mesh: str, ranks: int) -> dict[str, int]:
 
 def _split(layout: str, dimensions: dict[str, int]) -> tuple[str, dict[str, str]]:
     """Return what the model is split by, and the dimension of the mesh of all that is split."""
-    found = _pairs("layout", layout, r"\w+")
+    found = _pairs("layout", layout, r"\w+", "batch:rows, layers:columns")
     others = [name for name in found if name != BATCH]
     is_known = len(others) == 1 and others[0] in (LAYERS, CHANNELS, HEIGHT)
     if BATCH not in found or not is_known or {*found.values()} != {*dimensions}:
         raise InputError(
-            f'train.layout: received "{layout}", allowed: batch and one of layers, channels and height, each with one '
-            f'of {", ".join(dimensions)}, such as "batch:{[*dimensions][0]}, layers:{[*dimensions][1]}"; change it'
+            f'train.layout: received "{layout}" for the mesh of {", ".join(dimensions)}, allowed: batch and one of '
+            f'layers, channels and height, each with one of these, such as "batch:{[*dimensions][0]}, '
+            f'layers:{[*dimensions][1]}"; change it'
         )
     return others[0], found
 
 
-def _pairs(option: str, text: str, value: str) -> dict[str, str]:
-    """Return the names and values of "name:value, name:value"."""
+def _pairs(option: str, text: str, value: str, example: str) -> dict[str, str]:
+    """Return the names and values of "name:value, name:value", such as the example."""
     pairs = [re.fullmatch(rf"\s*(\w+)\s*:\s*({value})\s*", part) for part in text.split(",")]
     found = {pair[1]: pair[2] for pair in pairs if pair}
     if len(found) != len(pairs):
         raise InputError(
             f'train.{option}: received "{text}", allowed: two names, each with what it stands for, such as '
-            '"rows:2, columns:2" or "batch:rows, layers:columns"; change it'
+            f'"{example}"; change it'
         )
     return found

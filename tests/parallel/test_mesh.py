@@ -50,7 +50,7 @@ def test_bad_meshes_are_told_before_training(tmp_path):
     errors = [told["error"] for told in compared(3, entries, tmp_path)]
     assert errors[0].startswith('train.mesh: received "rows:2, columns:2" for 3 ranks, allowed: two dimensions')
     assert errors[1].startswith('train.mesh: received "rows=3", allowed: two names')
-    assert "allowed: batch and one of layers, channels and height" in errors[2]
+    assert "allowed: batch and one of layers, channels and height, each" in errors[2]
     assert errors[3].startswith("train.layout")
     assert "to be cut by rows" in errors[4]
-    assert errors[5].startswith("train.schedule, train.chunks: received")
+    assert errors[5].startswith("train.chunks: received 2 for a model that is split by channels")
