@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from mpi4py import MPI
 
 from hvdedge import methods
@@ -19,10 +20,12 @@ from hvdedge.errors import InputError
 from hvdedge.hashes import hash_text, look_up
 from hvdedge.mixing import mix
 from hvdedge.parallel import agree, allgather_json, counts, exchange_runs, send_rows
+from hvdedge.records import replacing
 from hvdedge.tables import Table
 from hvdedge.workspace import Source, Workspace
 
 PARQUET = (".parquet", ".pq")
+MADE = "raw/edges.parquet"  # in the run's folder, by readers of whole graphs
 WHOLE = r"^\s*\+?(-?)0*(\d+)(?:\.0*)?\s*$"  # of a number, however it is written
 
 
@@ -76,6 +79,14 @@ def read_edges(path: str, table: Table, id: str, where: str, comm: MPI.Intracomm
             f"allowed: at least one; give the edges of this table, or set {where}.id"
         )
     return np.concatenate(found), total
+
+
+def write_edges(pairs: np.ndarray, run: pathlib.Path, comm: MPI.Intracomm) -> None:
+    """Collective. Write edges, int64 (edges, 2), those of the first rank, as the file `MADE` of a run."""
+    with agree(comm):
+        if comm.rank == 0:  # made once, in one place
+            with replacing(run / MADE) as path:
+                pq.write_table(pa.table({"source": pairs[:, 0].copy(), "target": pairs[:, 1].copy()}), path)
 
 
 class _Ids:

@@ -148,6 +148,6 @@ def test_more_copies_than_digits_are_bounded(read):
 
 
 def test_reading_the_digits_imports_no_heavy_package():
-    program = "import sys, hvdedge.datasets.digits as d; d._load_digits(); print(sorted(sys.modules))"
+    program = "import sys, hvdedge.datasets.digits as d; d.load_digits('digits'); print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert not [name for name in ("sklearn", "scipy", "pandas", "tensorflow") if f"'{name}'" in loaded]

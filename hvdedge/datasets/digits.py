@@ -11,10 +11,7 @@ Source: Alpaydin and Kaynak 1998, Optical recognition of handwritten digits (UCI
 
 import csv
 import datetime
-import gzip
-import importlib.util
 import io
-import pathlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +19,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hvdedge.datasets import csv as csv_reader
-from hvdedge.errors import InputError
+from hvdedge.digit_images import load_digits
 from hvdedge.options import Share
 from hvdedge.parallel import agree
 from hvdedge.records import replace
@@ -118,7 +115,7 @@ def read(
     with agree(comm):
         if comm.rank == 0:  # the files are made once, in one place
             dirt = _Dirt(missing, text_numbers, out_of_range, ragged)
-            files = _make(_load_digits(), seed, duplicates, noisy_duplicates, dirt)
+            files = _make(load_digits("digits"), seed, duplicates, noisy_duplicates, dirt)
             for name, content in files.items():
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,21 +150,6 @@ class _Records:
     kinds: np.ndarray
     cluster: np.ndarray
     file: np.ndarray
-
-
-def _load_digits() -> np.ndarray:
-    """Return int64 (1797, 65), 64 pixels and the digit, from scikit-learn's file; importing it would cost a second."""
-    package = importlib.util.find_spec("sklearn")
-    if package is None or package.origin is None:
-        raise InputError(
-            "prepare.reader: received 'digits', whose data is part of scikit-learn; pip install scikit-learn"
-        )
-    path = pathlib.Path(package.origin).parent / "datasets/data/digits.csv.gz"
-    try:
-        with gzip.open(path) as file:
-            return np.loadtxt(file, np.int64, delimiter=",")
-    except OSError as error:
-        raise InputError(f"{path}: received no digits ({error.strerror}); install scikit-learn again") from None
 
 
 def _make(digits: np.ndarray, seed: int, duplicates: float, noisy: float, dirt: _Dirt) -> dict[str, bytes]:
