@@ -240,6 +240,8 @@ def read_pipeline(
     if last in STAGES[STAGES.index("train") :]:
         consistency.check_features(path, sections, is_given="extract" in tree)
         consistency.check_model(path, sections)
+        if "compress" in stages:
+            consistency.check_compress(path, sections)
         consistency.check_clients(path, sections)
     sources = _sources(path, Prepare(**sections["prepare"].settings), results) if find_sources else ()
     consistency.check_tables(path, sections, sources)

@@ -73,9 +73,22 @@ def check_model(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
     able = [name for name in methods.names("models") if {*made} & {*_examples("models", name)}]
     raise InputError(
         f"{path}: train.model: received {model.name!r}, which takes {', '.join(model.method.examples)}, for the "
-        f"{', '.join(made)} of {maker}, allowed: "
-        + (f"{', '.join(able)}; change one" if able else "none yet; end the pipeline with [extract]")
+        f"{', '.join(made)} of {maker}, allowed: {', '.join(able)}; change one"
     )
+
+
+def check_compress(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
+    """Hold that the model can be compressed.
+
+    Raises:
+        InputError: where it is of a graph, which TensorFlow Lite has no place for.
+    """
+    model = sections["train"].choices.get("model")
+    if model is not None and {*model.method.examples} == {"nodes"}:
+        raise InputError(
+            f"{path}: compress: received a section for {model.name!r}, whose graph is no part of the model, allowed: "
+            "none; take it out"
+        )
 
 
 def check_privacy(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:

@@ -17,6 +17,7 @@ from mpi4py import MPI
 from hvdedge import checkpoints, keras_files, learning_rate, part_costs
 from hvdedge.collective_ops import summed_together
 from hvdedge.errors import InputError
+from hvdedge.graph_layers import lookups
 from hvdedge.memory import available_bytes
 from hvdedge.micro_batches import MARGIN
 from hvdedge.options import Scaling
@@ -60,6 +61,12 @@ class PartedTask(TrainingTask):
                 f'"{FLOAT32}"; change it'
             )
         self._refuse_dealt()
+        if lookups(model):
+            raise InputError(
+                "train.strategy: received one that cuts the model for a network on a graph, whose layers each need the "
+                "neighbours of nodes, allowed: graph_parallel, or one that shares the rows, such as ring_allreduce; "
+                "change it"
+            )
         self.chain = Chain(model)
         self._validation = slice(0, self._reader.rows("validation"))
 

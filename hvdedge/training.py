@@ -280,11 +280,18 @@ class TrainingTask:
         return self._kind.losses(y, tf.cast(outputs, tf.float32))
 
     def gradients(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[Any]]:
-        """Return the weighted sums of loss and score of rows that are learnt from, and the gradient of that loss."""
+        """Return the weighted sums of loss and score of rows that are learnt from, and the gradient of that loss.
+
+        What layers add to the loss, such as a penalty on weights, is in the gradient times the sum of the rows'
+        weights: once in that of all ranks and parts of a step, as their rows' weights add up to 1.
+        """
         with tf.GradientTape() as tape, self.precision.used(self.model):
             losses, scores = self.losses(x, y, training=True)
             loss = tf.reduce_sum(losses * weights)
-            scaled = self.precision.scaled(loss)
+            total = loss
+            if self.model.losses:
+                total += tf.add_n([tf.cast(added, tf.float32) for added in self.model.losses]) * tf.reduce_sum(weights)
+            scaled = self.precision.scaled(total)
         grads = self.precision.unscaled(tape.gradient(scaled, self.variables()))
         return loss, tf.reduce_sum(scores * weights), grads
 

@@ -29,6 +29,7 @@ def _score(stage: Stage, variant: str) -> dict:
     import keras
 
     from hvdedge import tasks
+    from hvdedge.graph_layers import attach
 
     for name in ("features.h5", "features.json", "features", "model.keras"):
         stage.check_input(f"{variant}{name}")
@@ -38,6 +39,7 @@ def _score(stage: Stage, variant: str) -> dict:
             raise InputError("extract.test: received a share that leaves no row for the test, allowed: more; raise it")
     x, y = reader.read("test", block(reader.rows("test"), stage.comm.size, stage.comm.rank))
     model = keras.models.load_model(stage.folder / variant / "model.keras", compile=False)
+    attach(model, reader)
     task = tasks.find(reader.spec)
     outputs = model.predict(x, batch_size=256, verbose=0) if len(x) else np.empty((0, *task.output_shape), np.float32)
     return task.judge(x, y, outputs, stage.comm)

@@ -40,6 +40,8 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
     """Collective. Train on the features in the run's folder `variant`; return the metrics and the history."""
     import tensorflow as tf
 
+    from hvdedge.graph_layers import attach
+
     for name in ("features.h5", "features.json", "features"):
         stage.check_input(f"{variant}{name}")
     features = stage.folder / variant / "features.h5"
@@ -55,6 +57,7 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
     kind = typing.get_type_hints(strategy.func)["task"]
     with kind.building():
         model = stage.method("model")(reader.spec)
+    attach(model, reader)
     task = kind(
         model,
         reader,

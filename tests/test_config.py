@@ -304,7 +304,7 @@ def test_without_a_section_on_training_a_pipeline_ends_with_its_features(pipelin
         ('extractor = "table"', "cnn", "'cnn', which takes images, for the vectors of extractor = 'table'.*: dense"),
         ('extractor = "text"', "dense", "for the tokens of extractor = 'text', allowed: embedding; change one"),
         ("[extract.pca]", "cnn", "for the vectors of extract.pca, allowed: dense; change one"),
-        ('extractor = "graph"', "dense", r"for the nodes of .*, allowed: none yet; end the pipeline with \[extract\]"),
+        ('extractor = "graph"', "dense", r"for the nodes of .*, allowed: gcn; change one"),
     ],
 )
 def test_a_model_that_cannot_take_the_features_is_told_before_anything_runs(pipeline, tmp_path, extract, model, told):

@@ -18,10 +18,12 @@ import numpy as np
 import tensorflow as tf
 from digit_rows import load_digits
 from mpi4py import MPI
+from small_graphs import GraphRows
 
 from hvdedge import memory, methods, micro_batches, training
 from hvdedge.errors import InputError
-from hvdedge.models import dense
+from hvdedge.graph_layers import attach
+from hvdedge.models import dense, gcn
 from hvdedge.parallel import MeteredComm, allgather_json
 
 SETTINGS = {
@@ -142,6 +144,7 @@ def _train(given, comm):
     kind = typing.get_type_hints(train)["task"]
     with kind.building():
         reader, model = _made(given)
+    attach(model, reader)
     options = {name: given.pop(name) for name in strategy.options if name in given}
     events, rates, left = [], [], [comm]
     dies = given.pop("dies", {}).get(str(MPI.COMM_WORLD.rank), (None, 0))
@@ -223,6 +226,9 @@ def _made(given):
         reader = Digits(given.pop("spike", 0), given.pop("changes_at", None))
         layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, kernel_initializer="zeros")]
         return reader, keras.Sequential(layers) if given.pop("is_linear", False) else dense.build(reader.spec, seed=7)
+    if "nodes" in given:
+        reader = GraphRows(given.pop("nodes"), features=given.pop("features", 5))
+        return reader, gcn.build(reader.spec, hidden=4, seed=7, **given.pop("model", {}))
     reader = Rows(given.pop("rows", 203), given.pop("validation", 50), given.pop("changes_at", None))
     return reader, network(given.pop("dropout", 0.0), given.pop("hidden", 8))
 
