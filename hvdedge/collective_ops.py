@@ -8,12 +8,14 @@
     assembled boxes of an image -> all of it        the own box
     moved     boxes that are had -> boxes needed    sent back, and added up      halo exchange
     seen      .. and what a layer makes of them     .. from what was had and the halo: no copy of the box is kept
+    widened   rows of nodes -> and of neighbours    sent back, and added up      the same, of a graph
 
 They are stateful to TensorFlow, which so runs them in the order in which a graph was traced: the same on all ranks, as
 long as these trace the same operations.
 
 Source: Shoeybi et al. 2019, Megatron-LM: training multi-billion parameter language models using model parallelism;
-Dryden et al. 2019, Improving strong-scaling of CNN training by exploiting finer-grained parallelism.
+Dryden et al. 2019, Improving strong-scaling of CNN training by exploiting finer-grained parallelism; Tripathy, Yelick
+and Buluc 2020, Reducing communication in graph neural network training.
 """
 
 import math
@@ -23,6 +25,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from hvdedge.halos import Halo
 from hvdedge.layouts import Box, Places, meeting, sizes, within
 from hvdedge.parallel import MeteredComm
 
@@ -99,6 +102,18 @@ def seen(
         return make(_box(x, halo, have, need, comm)), back
 
     return run(x)
+
+
+def widened(x: tf.Tensor, halo: Halo, comm: MeteredComm) -> tf.Tensor:
+    """Collective. Return the rows of this rank's nodes of a graph, and below them those of their halo."""
+
+    def forward(x: tf.Tensor) -> tf.Tensor:
+        return _called(lambda array: halo.fetch(array, comm), x, [None, *x.shape[1:]])
+
+    def back(grad: tf.Tensor) -> tf.Tensor:
+        return _called(lambda array: halo.give_back(array, comm), grad, [None, *grad.shape[1:]])
+
+    return _with_gradient(x, forward, back)
 
 
 def allreduced(x: tf.Tensor, comm: MeteredComm) -> tf.Tensor:

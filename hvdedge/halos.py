@@ -39,6 +39,13 @@ class Halo:
         """Collective. Return the rows of this rank's nodes, (nodes here, ...), and below them those of the halo."""
         return np.concatenate([x, exchange_runs(x[self.sent], self.sizes, comm)[0]])
 
+    def give_back(self, x: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+        """Collective. Return for this rank's nodes the sums of all rows that ranks have for them, as `fetch` gave."""
+        own = len(x) - len(self.nodes)
+        total = x[:own].copy()
+        np.add.at(total, self.sent, exchange_runs(x[own:], self.received, comm)[0])
+        return total
+
 
 def needed(indices: np.ndarray, starts: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return what a rank needs of others, from its own entries alone: `nodes`, `received` and `columns` of its halo.
