@@ -9,6 +9,7 @@ import numpy as np
 
 BATCH_ROWS = 256
 LATENCY_RUNS = 50
+RECURRENT = ("Bidirectional", "GRU", "LSTM")
 
 
 @dataclass
@@ -17,8 +18,8 @@ class CompressedModel:
 
     Args:
         model: the keras.Model with the weights as they are now.
-        integer: whether it is stored with 8-bit integers for weights and, but for level numbers among quantities,
-            activations.
+        integer: whether it is stored with 8-bit integers for weights and, but for level numbers among quantities and
+            the states of recurrent layers, activations.
     """
 
     model: Any
@@ -36,13 +37,24 @@ class CompressedModel:
             sample: training rows, float32 (rows, ...), from which the ranges of integer activations are taken.
         """
         import tensorflow as tf
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
         is_float = self.model.inputs[0].dtype == "float32"
         has_levels = any(type(layer).__name__ == "Embedding" for layer in self.model.layers)
-        converter = tf.lite.TFLiteConverter.from_keras_model(self.model)
+        is_recurrent = any(type(layer).__name__ in RECURRENT for layer in self.model.layers)
+        if is_recurrent:  # of one row at a time, as TensorFlow Lite has no states of any number of rows
+            row = tf.TensorSpec((1, *self.model.inputs[0].shape[1:]), self.model.inputs[0].dtype)
+            graph = convert_variables_to_constants_v2(
+                tf.function(self.model).get_concrete_function(row, training=False)
+            )
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
+        else:
+            converter = tf.lite.TFLiteConverter.from_keras_model(self.model)
         if self.integer:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if self.integer and not (is_float and has_levels):  # level numbers among quantities are lost in 8 bits
+        if (
+            self.integer and not is_recurrent and not (is_float and has_levels)
+        ):  # level numbers among quantities are lost in 8 bits
             converter.representative_dataset = lambda: ([row[None]] for row in sample)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.int8
@@ -57,10 +69,11 @@ class Runner:
 
         self._interpreter = Interpreter(model_content=gzip.decompress(stored), num_threads=threads)
         self._rows = -1
+        self._at_once = BATCH_ROWS if self._interpreter.get_input_details()[0]["shape_signature"][0] < 0 else 1
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return what the model gives for each row, such as a logit a class: float32 (rows, ...)."""
-        parts = [self._invoke(x[start : start + BATCH_ROWS]) for start in range(0, len(x), BATCH_ROWS)]
+        parts = [self._invoke(x[start : start + self._at_once]) for start in range(0, len(x), self._at_once)]
         return np.concatenate(parts) if parts else np.empty((0, *self._output()["shape"][1:]), np.float32)
 
     def latency_seconds(self, row: np.ndarray) -> float:

@@ -3,6 +3,8 @@
 import numpy as np
 from mpi4py import MPI
 
+from hvdedge.parallel import allgather_rows
+
 
 def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Return how often each true class (row) was predicted as each class (column): int64 (classes, classes)."""
@@ -37,6 +39,51 @@ def classification(matrix: np.ndarray, names: list) -> dict:
         ],
         "confusion": matrix.tolist(),
     }
+
+
+def ranking(is_one: np.ndarray, score: np.ndarray, comm: MPI.Intracomm) -> dict[str, float | None]:
+    """Collective. Return how well a score of all ranks' rows parts those that are one from those that are not.
+
+    A rank holds 5 bytes for each row of all.
+
+    Args:
+        is_one: 1 or 0.
+        score: the higher, the more likely.
+    Returns:
+        auc, the area below the receiver operating characteristic, and average_precision; None where all rows are alike.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    is_one = allgather_rows(is_one.astype(np.int8), comm)
+    score = allgather_rows(score.astype(np.float32), comm)
+    if is_one.min(initial=1) == is_one.max(initial=0):
+        return {"auc": None, "average_precision": None}
+    auc, precision = roc_auc_score(is_one, score), average_precision_score(is_one, score)
+    return {"auc": float(auc), "average_precision": float(precision)}
+
+
+def clustering(true: np.ndarray, found: np.ndarray, count: int, comm: MPI.Intracomm) -> dict[str, float]:
+    """Collective. Return how well clusters of all ranks' rows agree with classes: nmi and ari.
+
+    Args:
+        count: of classes, and of clusters at most.
+    """
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    matrix = confusion(true, found, count)
+    comm.Allreduce(MPI.IN_PLACE, matrix, op=MPI.SUM)
+    true, found = (np.repeat(cells.ravel(), matrix.ravel()) for cells in np.indices(matrix.shape))
+    return {
+        "nmi": float(normalized_mutual_info_score(true, found)),
+        "ari": float(adjusted_rand_score(true, found)),
+    }
+
+
+def means(values: np.ndarray, comm: MPI.Intracomm) -> list[float]:
+    """Collective. Return the mean of each column over the rows of all ranks."""
+    sums = np.append(values.sum(axis=0, dtype=np.float64), len(values))
+    comm.Allreduce(MPI.IN_PLACE, sums)
+    return (sums[:-1] / max(sums[-1], 1)).tolist()
 
 
 def errors(true: np.ndarray, predicted: np.ndarray, comm: MPI.Intracomm) -> dict[str, float]:

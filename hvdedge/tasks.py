@@ -3,6 +3,8 @@
     task              outputs of a row      loss                         score
     classification    a logit a class       cross-entropy                accuracy
     regression        y, standardised       mean of (output - y)**2      mae, mean of |output - y|
+    anomalies         an error, and a code  the error                    rmse, its root
+    clusters          an error, and a code  the error                    rmse, its root
 
 `find` gives the one that `features.json` names. TensorFlow is loaded by the loss alone.
 """
@@ -15,6 +17,7 @@ from mpi4py import MPI
 
 from hvdedge import scores
 from hvdedge.errors import InputError
+from hvdedge.k_means import k_means
 
 
 class Task(Protocol):
@@ -70,7 +73,10 @@ class Classification:
     def judge(self, x: np.ndarray, y: np.ndarray, outputs: np.ndarray, comm: MPI.Intracomm) -> dict:
         matrix = scores.confusion(y, outputs.argmax(axis=1), len(self._classes))
         comm.Allreduce(MPI.IN_PLACE, matrix, op=MPI.SUM)
-        return scores.classification(matrix, self._classes)
+        found = scores.classification(matrix, self._classes)
+        if len(self._classes) == 2:
+            found |= scores.ranking(y, outputs[:, 1] - outputs[:, 0], comm)
+        return found
 
 
 class Regression:
@@ -122,7 +128,60 @@ class Regression:
         return found
 
 
-TASKS: dict[str, type[Task]] = {"classification": Classification, "regression": Regression}
+class Unlabelled:
+    """What is learnt without y: an output is how far an example is from what was made of its code, then the code."""
+
+    score = "rmse"
+    chance = 1.0
+
+    def __init__(self, spec: dict[str, Any]):
+        self._spec = spec
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        raise InputError(
+            f"train.model: received a model that learns labels for {self._spec['task']}, allowed: autoencoder, which "
+            "sees none; change it, or the options of extract"
+        )
+
+    def losses(self, y: Any, outputs: Any) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        return outputs[:, 0], tf.sqrt(outputs[:, 0])
+
+    def measures(self, y: np.ndarray, outputs: np.ndarray) -> dict[str, np.ndarray]:
+        return {"rmse": np.sqrt(outputs[:, 0])}
+
+
+class Anomalies(Unlabelled):
+    """What is unlike the rest; y, 1 for what is one, is looked at when it is judged."""
+
+    def judge(self, x: np.ndarray, y: np.ndarray, outputs: np.ndarray, comm: MPI.Intracomm) -> dict:
+        far = np.abs(x.reshape(len(x), -1)).max(axis=1, initial=0)  # x is in standard deviations
+        share = scores.means(y[:, None], comm)[0]
+        found = scores.ranking(y, outputs[:, 0], comm)
+        return found | {"anomalies": share, "baselines": {"z_score": scores.ranking(y, far, comm)}}
+
+
+class Clusters(Unlabelled):
+    """Groups of examples that are alike; y, the classes, is looked at when they are judged."""
+
+    def judge(self, x: np.ndarray, y: np.ndarray, outputs: np.ndarray, comm: MPI.Intracomm) -> dict:
+        count = len(self._spec["classes"])
+        codes = outputs[:, 1:]
+        directions = codes / np.maximum(np.linalg.norm(codes, axis=1, keepdims=True), 1e-9)  # of dark and light alike
+        found = k_means(directions, count, comm)
+        plain = k_means(x.reshape(len(x), -1), count, comm)
+        judged = scores.clustering(y, found, count, comm)
+        return judged | {"baselines": {"k_means": scores.clustering(y, plain, count, comm)}}
+
+
+TASKS: dict[str, type[Task]] = {
+    "classification": Classification,
+    "regression": Regression,
+    "anomalies": Anomalies,
+    "clusters": Clusters,
+}
 
 
 def find(spec: dict[str, Any]) -> Task:

@@ -41,7 +41,9 @@ def _score(stage: Stage, variant: str) -> dict:
     model = keras.models.load_model(stage.folder / variant / "model.keras", compile=False)
     attach(model, reader)
     task = tasks.find(reader.spec)
-    outputs = model.predict(x, batch_size=256, verbose=0) if len(x) else np.empty((0, *task.output_shape), np.float32)
+    outputs = (
+        model.predict(x, batch_size=256, verbose=0) if len(x) else np.empty((0, *model.output_shape[1:]), np.float32)
+    )
     return task.judge(x, y, outputs, stage.comm)
 
 

@@ -14,7 +14,7 @@ def test_level_numbers_and_tokens_are_not_lost_in_8_bits(integer):
     levels = np.stack([RNG.normal(0, 1, 60), RNG.integers(0, 901, 60)], axis=1).astype(np.float32)
     spec = {"input_shape": [2], "task": "classification", "classes": [0, 1], "embedded": [{"place": 1, "levels": 900}]}
     tokens = RNG.integers(0, 500, (60, 6)).astype(np.int32)
-    words = {"input_shape": [6], "classes": [0, 1], "vocabulary_size": 500}
+    words = {"task": "classification", "input_shape": [6], "classes": [0, 1], "vocabulary_size": 500}
     for model, x in ((dense.build(spec, hidden=8), levels), (embedding.build(words), tokens)):
         stored = CompressedModel(model, integer).store(x)
         wanted = np.asarray(model(x))

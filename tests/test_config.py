@@ -302,7 +302,7 @@ def test_without_a_section_on_training_a_pipeline_ends_with_its_features(pipelin
     ("extract", "model", "told"),
     [
         ('extractor = "table"', "cnn", "'cnn', which takes images, for the vectors of extractor = 'table'.*: dense"),
-        ('extractor = "text"', "dense", "for the tokens of extractor = 'text', allowed: embedding; change one"),
+        ('extractor = "text"', "dense", "for the tokens of extractor = 'text', allowed: embedding, rnn; change one"),
         ("[extract.pca]", "cnn", "for the vectors of extract.pca, allowed: dense; change one"),
         ('extractor = "graph"', "dense", r"for the nodes of .*, allowed: gcn; change one"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from hvdedge.errors import InputError
 from hvdedge.models.embedding import build
 
-SPEC = {"input_shape": [5], "vocabulary_size": 9, "classes": [*"abc"]}
+SPEC = {"task": "classification", "input_shape": [5], "vocabulary_size": 9, "classes": [*"abc"]}
 
 
 def test_padding_and_the_order_of_tokens_do_not_matter():
@@ -42,4 +42,4 @@ def test_it_is_saved_and_read_back(tmp_path):
 
 def test_features_that_are_no_tokens_are_refused():
     with pytest.raises(InputError, match="train.model: received embedding for features of shape .5,. that are no tok"):
-        build({"input_shape": [5], "classes": [*"ab"]})
+        build({"task": "classification", "input_shape": [5], "classes": [*"ab"]})

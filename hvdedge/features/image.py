@@ -42,6 +42,7 @@ def extract(
     augment: tuple[Literal["shift", "flip", "rotate"], ...] = (),
     copies: Count = 1,
     seed: int = 0,
+    clusters: bool = False,
 ) -> Features:
     """Collective. Make float32 image tensors of pixel columns, and class numbers of a label column.
 
@@ -58,6 +59,7 @@ def extract(
             rotate by up to 15 degrees; nothing: there are none.
         copies: of each training row, behind it.
         seed: decides with the number of a row how it is changed; that of the pipeline by default.
+        clusters: whether the classes are not to be learnt, but what a model finds without labels is compared with them.
     Returns:
         The examples: x float32 (rows, height, width, channels), y int64 (rows,), the number of the label among the
         sorted classes. `images.encode` takes the spec.
@@ -73,7 +75,7 @@ def extract(
     first = first_row(table.num_rows, comm)
     ends = {"min": low, "max": high} if scale == "channel" else {"min": low[0], "max": high[0]}
     spec: dict[str, Any] = {
-        "task": "classification",
+        "task": "clusters" if clusters else "classification",
         "input_shape": size,
         "classes": classes.to_pylist(),
         "columns": pixels,

@@ -54,6 +54,7 @@ def extract(
     ] = (),
     raw: bool = False,
     season: Natural = 0,
+    anomalies: bool = False,
 ) -> Features:
     """Collective. Make windows of series, to forecast what follows each or to tell its class.
 
@@ -74,6 +75,8 @@ def extract(
             says.
         raw: whether the numbers, laid flat, stand behind the aggregates.
         season: rows after which a series repeats itself, such as 24 of hours, for a forecast to compare with; 0: none.
+        anomalies: whether the label, booleans or numbers above 0, says which rows are out of the ordinary, which a
+            model is to find without having seen it; a window is one where any of its rows is.
     Returns:
         The windows by series and time: x float32 (rows, window, channels), or (rows, columns) with aggregates; y
         float32 (rows, horizon, targets) in standard deviations, or int64 (rows,), the number of the class.
@@ -110,7 +113,12 @@ def extract(
             "training rows, allowed: columns that have some; name others or change the split"
         )
     asked = asked if label else asked or channels
-    answer = _classes(table, label, comm) if label else None
+    if anomalies and (not label or kind(table.schema.field(label).type) not in ABLE):
+        raise InputError(
+            f"extract.anomalies: received true with label = {label!r}, allowed: with a label of booleans or numbers; "
+            "name one"
+        )
+    answer = _classes(table, label, comm) if label and not anomalies else None
     in_none = np.array((split == LEFT_OUT).sum())
     comm.Allreduce(MPI.IN_PLACE, in_none, op=MPI.SUM)
     rows = Sequences(
@@ -118,11 +126,11 @@ def extract(
     )
     if time and not series:
         _tell_mixed(table, time, split != LEFT_OUT, rows, comm)
-    names = [*dict.fromkeys([*channels, *asked])]
+    names = [*dict.fromkeys([*channels, *asked]), *([label] if anomalies else [])]
     halo = max(plan.span - 1, 1)
 
     def scaled(name: str, numbers: np.ndarray) -> np.ndarray:
-        return (numbers - scales[name]["mean"]) / scales[name]["deviation"]
+        return numbers > 0 if name == label else (numbers - scales[name]["mean"]) / scales[name]["deviation"]
 
     values = rows.place(names, scaled, halo)
     codes = rows.before(rows.sort(split), halo)
@@ -144,10 +152,15 @@ def extract(
             if aggregates:
                 told = aggregate(x, aggregates)
                 x = np.concatenate([told, x.reshape(len(x), -1)], axis=1) if raw else told
-            yield found.codes[here], x, found.classes[here] if answer else cut[:, window:, places[1]]
+            if anomalies:
+                yield found.codes[here], x, cut[:, :, -1].any(axis=1).astype(np.int64)
+            else:
+                yield found.codes[here], x, found.classes[here] if answer else cut[:, window:, places[1]]
 
     facts = answer.facts if answer else {"task": "regression", "output_shape": [horizon, len(asked)]}
-    if not answer:
+    if anomalies:
+        facts = {"task": "anomalies"}
+    elif not answer:
         facts |= {"targets": [scales[name] for name in asked], "season": season}
     spec = {
         **facts,
@@ -163,8 +176,8 @@ def extract(
     return Features(
         spec,
         batches,
-        y_type="int64" if answer else "float32",
-        y_shape=() if answer else (horizon, len(asked)),
+        y_type="int64" if label else "float32",
+        y_shape=() if label else (horizon, len(asked)),
         left_out=left_out,
         decisions=decisions,
         rows_left_out=({"rows in no split": int(in_none)} if in_none else {}) | rows.left_out | found.left_out,

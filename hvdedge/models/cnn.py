@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from hvdedge import tasks
 from hvdedge.errors import InputError
 from hvdedge.options import Count, Fraction
 
@@ -49,6 +50,6 @@ def build(
             keras.layers.Flatten(),
             keras.layers.Dense(hidden, activation="relu", kernel_initializer=weights()),
             keras.layers.Dropout(min(2 * dropout, 0.9), seed=seed + 1),
-            keras.layers.Dense(len(spec["classes"]), kernel_initializer=weights()),
+            keras.layers.Dense(*tasks.find(spec).output_shape, kernel_initializer=weights()),
         ]
     )

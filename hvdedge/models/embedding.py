@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from hvdedge import tasks
 from hvdedge.errors import InputError
 from hvdedge.options import Count, Fraction, Natural
 
@@ -58,4 +59,4 @@ def build(
     y = keras.layers.Dropout(dropout, seed=seed)(y)
     for layer in range(layers):
         y = keras.layers.Dropout(dropout, seed=seed + 1 + layer)(dense(hidden, "relu")(y))
-    return keras.Model(x, dense(len(spec["classes"]))(y))
+    return keras.Model(x, dense(*tasks.find(spec).output_shape)(y))
