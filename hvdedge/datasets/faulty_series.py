@@ -91,7 +91,8 @@ def read(
 def _faults(rows: int, columns: int, begin: float, share: float, longest: int, seed: int) -> np.ndarray:
     """Return the faults: first row, one behind the last, kind, column, another column, sign: int64 (faults, 6)."""
     rng = np.random.default_rng(seed)
-    found, start, gap = [], int(begin * rows), longest / 2 * (1 / max(share, 1e-9) - 1)
+    found: list[tuple[int, ...]] = []
+    start, gap = int(begin * rows), longest / 2 * (1 / max(share, 1e-9) - 1)
     while True:
         start += 1 + int(rng.exponential(gap))
         kind, length = int(rng.integers(KINDS)), int(rng.integers(1, longest + 1))

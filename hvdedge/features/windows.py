@@ -152,10 +152,8 @@ def extract(
             if aggregates:
                 told = aggregate(x, aggregates)
                 x = np.concatenate([told, x.reshape(len(x), -1)], axis=1) if raw else told
-            if anomalies:
-                yield found.codes[here], x, cut[:, :, -1].any(axis=1).astype(np.int64)
-            else:
-                yield found.codes[here], x, found.classes[here] if answer else cut[:, window:, places[1]]
+            y = found.classes[here] if answer else cut[:, window:, places[1]]
+            yield found.codes[here], x, np.any(cut[:, :, -1], axis=1).astype(np.int64) if anomalies else y
 
     facts = answer.facts if answer else {"task": "regression", "output_shape": [horizon, len(asked)]}
     if anomalies:

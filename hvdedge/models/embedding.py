@@ -59,4 +59,4 @@ def build(
     y = keras.layers.Dropout(dropout, seed=seed)(y)
     for layer in range(layers):
         y = keras.layers.Dropout(dropout, seed=seed + 1 + layer)(dense(hidden, "relu")(y))
-    return keras.Model(x, dense(*tasks.find(spec).output_shape)(y))
+    return keras.Model(x, dense(tasks.find(spec).output_shape[0])(y))
