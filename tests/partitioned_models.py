@@ -188,7 +188,8 @@ def signal_model(rng, shape, classes):
 
 def tokens_mean(rng, shape, classes):
     """The model `embedding`."""
-    spec = {"input_shape": shape, "vocabulary_size": VOCABULARY, "classes": [*range(classes)]}
+    spec = {"task": "classification", "input_shape": shape, "classes": [*range(classes)]}
+    spec |= {"vocabulary_size": VOCABULARY}
     return embedding.build(spec, dimensions=5, hidden=7, dropout=0.0, seed=int(rng.integers(2**31)))
 
 

@@ -27,7 +27,7 @@ def main():
     """Train, and print the examples a second after the first epoch."""
     tf.config.threading.set_intra_op_parallelism_threads(2)
     tf.config.threading.set_inter_op_parallelism_threads(2)
-    model = cnn.build({"input_shape": SHAPE, "classes": list(range(CLASSES))}, seed=7)
+    model = cnn.build({"task": "classification", "input_shape": SHAPE, "classes": [*range(CLASSES)]}, seed=7)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     x, y = images()
     clock = Clock()

@@ -40,7 +40,7 @@ def _work():
     from hvdedge.models import cnn
 
     with strategy.scope():
-        model = cnn.build({"input_shape": SHAPE, "classes": list(range(CLASSES))}, seed=7)
+        model = cnn.build({"task": "classification", "input_shape": SHAPE, "classes": [*range(CLASSES)]}, seed=7)
         optimizer = tf.keras.optimizers.Adam(0.001)
         optimizer.build(model.trainable_variables)
     losses = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
