@@ -52,9 +52,8 @@ class CompressedModel:
             converter = tf.lite.TFLiteConverter.from_keras_model(self.model)
         if self.integer:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if (
-            self.integer and not is_recurrent and not (is_float and has_levels)
-        ):  # level numbers among quantities are lost in 8 bits
+        keeps_floats = is_recurrent or (is_float and has_levels)  # level numbers among quantities are lost in 8 bits
+        if self.integer and not keeps_floats:
             converter.representative_dataset = lambda: ([row[None]] for row in sample)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.int8

@@ -1,7 +1,9 @@
-"""The files that a reader reads, each once: a list and a pattern, or a link, may name the same file again."""
+"""What readers have in common: each file is read once, whatever names it again; what is told of columns."""
 
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from mpi4py import MPI
 
@@ -28,6 +30,18 @@ def each_once(source: Source, comm: MPI.Intracomm) -> Source:
         if place != n
     ]
     return kept
+
+
+def columns_as_read(types: Mapping[str, str], missing: Mapping[str, int] | None = None) -> dict[str, dict[str, Any]]:
+    """Return what the record of prepare tells of columns of which no cell was changed.
+
+    Args:
+        types: column -> integer, float, category, array and so on.
+        missing: column -> how many of its cells are; none of the others.
+    """
+    return {
+        name: {"type": type_, "missing": (missing or {}).get(name, 0), "changed": 0} for name, type_ in types.items()
+    }
 
 
 def _identity(path: pathlib.Path) -> object:

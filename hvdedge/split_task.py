@@ -66,16 +66,7 @@ class SplitTask(PartedTask):
 
     def learn(self, comm: MeteredComm) -> History:
         """Collective. Train with batches that all ranks see; the rate is one rank's, as there is one model."""
-        told = self.history.told
-        first = self.resume(comm)
-        self.history.told = told
-        for epoch in range(first, self.epochs):
-            for batch in self.batches(epoch):
-                loss, score = self._step_with(batch.x, batch.y, batch.weights)
-                self.count(float(loss), float(score))
-            if self.end_epoch(epoch, comm):
-                break
-        return self.history
+        return self.learn_by(self._step_with, comm)
 
     def gradients(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[Any]]:
         loss, score, grads = super().gradients(x, y, weights)

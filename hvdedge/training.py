@@ -279,6 +279,23 @@ class TrainingTask:
         """Return the losses and scores of rows by their outputs, float32 (rows,)."""
         return self._kind.losses(y, tf.cast(outputs, tf.float32))
 
+    def learn_by(self, step: Callable[..., tuple[tf.Tensor, tf.Tensor]], comm: MeteredComm) -> History:
+        """Collective. Train through the epochs that are left, a step for each batch; what was told before stays.
+
+        Args:
+            step: collective; of x, y and weights, gives their weighted sums of loss and score before it.
+        """
+        told = self.history.told
+        first = self.resume(comm)
+        self.history.told = told
+        for epoch in range(first, self.epochs):
+            for batch in self.batches(epoch):
+                loss, score = step(batch.x, batch.y, batch.weights)
+                self.count(float(loss), float(score))
+            if self.end_epoch(epoch, comm):
+                break
+        return self.history
+
     def gradients(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[Any]]:
         """Return the weighted sums of loss and score of rows that are learnt from, and the gradient of that loss.
 

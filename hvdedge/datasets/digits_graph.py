@@ -18,6 +18,7 @@ from hvdedge.edges import write_edges
 from hvdedge.errors import InputError
 from hvdedge.options import Count, Natural
 from hvdedge.parallel import agree, allgather_rows, block
+from hvdedge.sources import columns_as_read
 from hvdedge.tables import Table
 from hvdedge.workspace import Source
 
@@ -71,9 +72,7 @@ def read(
 
     source.workspace.metrics["files"] = [{"file": "digits.csv.gz", "rows": len(digits)}]
     types = {"id": "integer", "pixels": "array", "label": "integer", "split": "category"}
-    source.workspace.metrics["columns"] = {
-        column: {"type": type_, "missing": 0, "changed": 0} for column, type_ in types.items()
-    }
+    source.workspace.metrics["columns"] = columns_as_read(types)
     return Table(nodes.schema, nodes.num_rows, source.workspace, batches)
 
 

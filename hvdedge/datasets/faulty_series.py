@@ -23,6 +23,7 @@ from hvdedge.errors import InputError
 from hvdedge.exact_sums import ends, moments
 from hvdedge.options import Count, Fraction
 from hvdedge.sampling import first_row
+from hvdedge.sources import columns_as_read
 from hvdedge.tables import Table
 from hvdedge.workspace import Source
 
@@ -83,7 +84,7 @@ def read(
             ]
             yield pa.record_batch([*columns, pa.array(is_fault.astype(np.int64))], schema=schema)
 
-    source.workspace.metrics["columns"][LABEL] = {"type": "integer", "missing": 0, "changed": 0}
+    source.workspace.metrics["columns"] |= columns_as_read({LABEL: "integer"})
     source.workspace.metrics["faults"] = len(faults)
     return Table(schema, table.num_rows, source.workspace, batches)
 

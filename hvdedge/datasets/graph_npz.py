@@ -26,7 +26,7 @@ from mpi4py import MPI
 from hvdedge.edges import write_edges
 from hvdedge.errors import InputError, one_line
 from hvdedge.parallel import agree, bcast_json, block
-from hvdedge.sources import each_once
+from hvdedge.sources import columns_as_read, each_once
 from hvdedge.tables import Table
 from hvdedge.workspace import Source
 
@@ -101,9 +101,7 @@ def read(source: Source, comm: MPI.Intracomm) -> Table:
     source.workspace.metrics["files"] = bcast_json([{"file": name, "rows": nodes}], comm)
     missing = {"label": int((arrays["labels"] < 0).sum()), "split": nodes - sum(len(arrays[name]) for name in SPLITS)}
     types = {"id": "integer", "features": "array", "label": "integer", "split": "category"}
-    source.workspace.metrics["columns"] = {
-        column: {"type": type_, "missing": missing.get(column, 0), "changed": 0} for column, type_ in types.items()
-    }
+    source.workspace.metrics["columns"] = columns_as_read(types, missing)
     return Table(schema, rows.stop - rows.start, source.workspace, batches)
 
 

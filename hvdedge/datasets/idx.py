@@ -26,7 +26,7 @@ from mpi4py import MPI
 
 from hvdedge.errors import InputError, one_line
 from hvdedge.parallel import agree, allgather_json, bcast_json, block
-from hvdedge.sources import each_once
+from hvdedge.sources import columns_as_read, each_once
 from hvdedge.tables import BATCH_ROWS, Table
 from hvdedge.workspace import Source
 
@@ -98,14 +98,9 @@ def read(source: Source, comm: MPI.Intracomm, *, test: str = "t10k*") -> Table:
     source.workspace.metrics["files"] = bcast_json(
         [{"file": source.name(images.path), "rows": images.shape[0]} for images, _ in pairs], comm
     )
-    source.workspace.metrics["columns"] = {
-        name: {"type": kind, "missing": 0, "changed": 0}
-        for name, kind in [
-            *(("label", "integer") for _ in label),
-            ("split", "category"),
-            *((name, "float" if pa.types.is_floating(type_) else "integer") for name in names),
-        ]
-    }
+    types = {"label": "integer"} if label else {}
+    types |= {"split": "category"} | dict.fromkeys(names, "float" if pa.types.is_floating(type_) else "integer")
+    source.workspace.metrics["columns"] = columns_as_read(types)
     return Table(schema, rows.stop - rows.start, source.workspace, batches)
 
 

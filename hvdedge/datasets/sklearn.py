@@ -11,6 +11,7 @@ import pyarrow as pa
 from mpi4py import MPI
 
 from hvdedge.parallel import block
+from hvdedge.sources import columns_as_read
 from hvdedge.tables import BATCH_ROWS, Table
 from hvdedge.workspace import Source
 
@@ -47,9 +48,7 @@ def read(
     def batches() -> Iterator[pa.RecordBatch]:
         yield from table.to_batches(BATCH_ROWS)
 
-    kinds = dict.fromkeys(names, "float") | {LABEL: "category" if is_class else "float"}
+    types = dict.fromkeys(names, "float") | {LABEL: "category" if is_class else "float"}
     source.workspace.metrics["files"] = [{"file": name, "rows": len(found.target)}]
-    source.workspace.metrics["columns"] = {
-        column: {"type": kind, "missing": 0, "changed": 0} for column, kind in kinds.items()
-    }
+    source.workspace.metrics["columns"] = columns_as_read(types)
     return Table(table.schema, len(table), source.workspace, batches)

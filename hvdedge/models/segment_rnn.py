@@ -72,7 +72,7 @@ def build(
         for numbers, most, size in zip(which, (ahead, count), (units - units // 2, units // 2), strict=True)
     ]
     asked = keras.layers.Concatenate()(halves)  # (examples, targets, segments, units)
-    told = gru(keras.ops.reshape(asked, (-1, 1, units)), initial_state=keras.ops.reshape(state, (-1, units)))
+    told = gru(keras.ops.reshape(asked, (-1, 1, units)), initial_state=state)
     told = keras.layers.Dropout(dropout, seed=seed)(told)
     told = keras.layers.Dense(segment, kernel_initializer=weights())(told)
     told = keras.ops.reshape(told, (-1, count, horizon)) + last

@@ -27,13 +27,4 @@ def train(task: GraphTask, comm: MeteredComm) -> History:
         InputError: where the model is of no graph, or draws some neighbours alone.
     """
     task.part(comm)
-    told = task.history.told
-    first = task.resume(comm)
-    task.history.told = told
-    for epoch in range(first, task.epochs):
-        for batch in task.batches(epoch):
-            loss, score = task.step(batch.x, batch.y, batch.weights)
-            task.count(float(loss), float(score))
-        if task.end_epoch(epoch, comm):
-            break
-    return task.history
+    return task.learn_by(task.step, comm)

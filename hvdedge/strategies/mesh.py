@@ -68,9 +68,9 @@ def train(
     row = places[place_of[BATCH]]
     group = comm.Split(row, comm.rank)
     task.join(comm, comm.Split(group.rank, comm.rank))
-    batches = comm.size if kind == LAYERS and schedule == ON_RING else dimensions[place_of[BATCH]]  # of a step
-    task.grow_rate(batches, scaling, warmup_epochs)
-    if kind == LAYERS and schedule == ON_RING:
+    is_on_ring = kind == LAYERS and schedule == ON_RING
+    task.grow_rate(comm.size if is_on_ring else dimensions[place_of[BATCH]], scaling, warmup_epochs)
+    if is_on_ring:
         task.share_rows(group, False)
         task.cut(group, **ring_epochs.cut(task, group, 0, False), measures=True)
         task.resume(group)
