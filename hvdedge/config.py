@@ -45,13 +45,13 @@ SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 class Prepare(msgspec.Struct, forbid_unknown_fields=True):
     """What is read. `source`: a file, a list of files, a folder or a glob; nothing for a reader that makes its own.
 
-    `origin` and `sha256` say where a single source can be had and what it must be; both stand in the error where it
-    is missing, and a file that is there is held against the checksum.
+    `origin` says where it can be had and `sha256` what each file must be; both stand in the error where one is missing,
+    and a file that is there is held against its checksum.
     """
 
     source: str | tuple[str, ...] = ()
     origin: str = ""
-    sha256: str = ""
+    sha256: str | tuple[str, ...] = ()
 
 
 class Extract(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,13 +59,14 @@ class Extract(msgspec.Struct, forbid_unknown_fields=True):
 
     `client`: the column that says who has a row, for federated training by clients. `split`: stratified keeps the
     shares in every class, random among all rows, group leaves no value of the column `by` in two splits, time makes
-    the rows with the largest `by` the test, given takes the split that `by` names. `borders`, with time: when
-    validation begins, the test begins and, if there is a third, ends, instead of the shares. `storage` is how x is
-    kept on disk.
+    the rows with the largest `by` the test, given takes the split that `by` names, files those of `test_files`, names
+    or patterns, for the test. `borders`, with time: when validation begins, the test begins and, if there is a third,
+    ends, instead of the shares. `storage` is how x is kept on disk.
     """
 
-    split: Literal["stratified", "random", "group", "time", "given"] = "stratified"
+    split: Literal["stratified", "random", "group", "time", "given", "files"] = "stratified"
     by: ColumnName = ""
+    test_files: tuple[str, ...] = ()
     client: ColumnName = ""
     validation: Fraction = 0.1
     test: Between = 0.2
@@ -81,7 +82,8 @@ class Train(msgspec.Struct, forbid_unknown_fields=True):
     loss before the rate is halved, 0: never. `divergence`: whether a training that diverges goes back to the last good
     epoch. `precision`: what gradients are computed in. `rows`: shared reads them in the run's folder in each epoch, or
     once if they fit into memory; dealt copies each rank's to its own disk before the first. `micro_batches`: whether
-    batches are taken in parts where memory is short.
+    batches are taken in parts where memory is short. `initial_weights`: a Keras file, such as a run's model.keras,
+    with whose weights the layers of the same names and shapes begin; of these, `frozen`, names or patterns, stay so.
     """
 
     epochs: Count = 10
@@ -96,6 +98,8 @@ class Train(msgspec.Struct, forbid_unknown_fields=True):
     checkpoint_every: Count = 1
     rows: Literal["shared", "dealt"] = "shared"
     micro_batches: bool = True
+    initial_weights: Path = ""
+    frozen: tuple[str, ...] = ()
 
 
 class Evaluate(msgspec.Struct, forbid_unknown_fields=True):
@@ -240,6 +244,7 @@ def read_pipeline(
     if last in STAGES[STAGES.index("train") :]:
         consistency.check_features(path, sections, is_given="extract" in tree)
         consistency.check_model(path, sections)
+        consistency.check_frozen(path, sections)
         if "compress" in stages:
             consistency.check_compress(path, sections)
         consistency.check_clients(path, sections)
@@ -434,15 +439,22 @@ def _change(tree: dict[str, Any], change: str) -> None:
     tree[words[-1]] = value
 
 
+def listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return what may be written as one text or a list of them as a list; of an empty text, none."""
+    return (value,) * bool(value) if isinstance(value, str) else value
+
+
 def _sources(path: pathlib.Path, prepare: Prepare, results: pathlib.Path | None) -> tuple[pathlib.Path, ...]:
     found: list[pathlib.Path] = []
-    for one in (prepare.source,) if isinstance(prepare.source, str) else prepare.source:
+    wanted, checksums = listed(prepare.source), listed(prepare.sha256)
+    for number, one in enumerate(wanted):
         try:
             place = _find_path(path, "prepare.source", one)
         except InputError as error:
+            checksum = checksums[number] if len(checksums) == len(wanted) else ""
             hints = [
                 f"it can be had from {prepare.origin}" * bool(prepare.origin),
-                f"SHA-256 {prepare.sha256}" * bool(prepare.sha256),
+                f"SHA-256 {checksum}" * bool(checksum),
             ]
             raise InputError("; ".join([str(error), *filter(None, hints)])) from None
         if place.is_dir() and results is not None and results.resolve().is_relative_to(place):
@@ -457,6 +469,11 @@ def _sources(path: pathlib.Path, prepare: Prepare, results: pathlib.Path | None)
                 f"{path}: prepare.source: received {one!r}, a folder without files; name one that has some"
             )
         found += files
+    if checksums and len(checksums) != len(found):
+        raise InputError(
+            f"{path}: prepare.sha256: received {len(checksums)} checksums for {len(found)} files of prepare.source, "
+            "allowed: one a file, or none; change them"
+        )
     return tuple(found)
 
 

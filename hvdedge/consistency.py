@@ -30,7 +30,12 @@ def check_split(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
     if (shares["split"] in ("group", "time", "given")) != bool(shares["by"]):
         raise InputError(
             f"{path}: extract.by: received {shares['by']!r} with split = {shares['split']!r}, allowed: a column for "
-            "group, time and given, nothing for stratified and random; change one"
+            "group, time and given, nothing for the others; change one"
+        )
+    if (shares["split"] == "files") != bool(shares["test_files"]):
+        raise InputError(
+            f"{path}: extract.test_files: received {list(shares['test_files'])} with split = {shares['split']!r}, "
+            "allowed: names of files or patterns with split = 'files', nothing with the others; change one"
         )
     if shares["borders"] and (shares["split"] != "time" or len(shares["borders"]) not in (2, 3)):
         raise InputError(
@@ -75,6 +80,20 @@ def check_model(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
         f"{path}: train.model: received {model.name!r}, which takes {', '.join(model.method.examples)}, for the "
         f"{', '.join(made)} of {maker}, allowed: {', '.join(able)}; change one"
     )
+
+
+def check_frozen(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
+    """Hold that what is frozen has weights to begin with.
+
+    Raises:
+        InputError: where it has none.
+    """
+    settings = sections["train"].settings
+    if settings["frozen"] and not settings["initial_weights"]:
+        raise InputError(
+            f"{path}: train.frozen: received {list(settings['frozen'])} without initial_weights, allowed: layers whose "
+            "weights are taken from a file; name it in train.initial_weights"
+        )
 
 
 def check_compress(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:

@@ -1,5 +1,6 @@
 """Dealing the examples into training, validation and test, the same way on any number of ranks."""
 
+import fnmatch
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -8,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge.columns import CLOCKS, NUMBERS, kind, of_classes, to_floats, to_text
+from hvdedge.columns import CLOCKS, NUMBERS, kind, of_classes, shown, to_floats, to_text
 from hvdedge.errors import InputError
 from hvdedge.hashes import hash_text
 from hvdedge.mixing import GOLDEN, mix
-from hvdedge.parallel import agree, allgather_rows, counts
+from hvdedge.parallel import agree, allgather_json, allgather_rows, counts
 from hvdedge.tables import gather_table
 
 SPLITS = ("train", "validation", "test")
@@ -173,6 +174,45 @@ def as_given(labels: pa.Array | pa.ChunkedArray, words: pa.Array | pa.ChunkedArr
             )
         codes = np.array([*WORDS.values()], np.uint8)[np.asarray(places)]
     return np.where(np.asarray(_plain(labels).is_null()), np.uint8(LEFT_OUT), codes)
+
+
+def by_files(
+    labels: pa.Array | pa.ChunkedArray,
+    files: pa.Array | pa.ChunkedArray,
+    comm: MPI.Intracomm,
+    *,
+    test_files: Sequence[str],
+    validation: float,
+    seed: int,
+) -> np.ndarray:
+    """Collective. Return which split each of this rank's rows belongs to: those of some files are the test.
+
+    The others are dealt as by `stratified` without a test.
+
+    Args:
+        labels: this rank's labels; a row without one is left out.
+        files: this rank's rows' files.
+        test_files: names of those for the test, or patterns.
+    Returns:
+        As `stratified`.
+    Raises:
+        InputError: on every rank, where a name or pattern fits no file.
+    """
+    mine = pc.unique(_plain(_whole(files)))
+    names = sorted({name for part in allgather_json(mine.to_pylist(), comm) for name in part})
+    for pattern in test_files:
+        if not fnmatch.filter(names, pattern):
+            raise InputError(
+                f"extract.test_files: received {pattern!r}, allowed: names of files that were read, or patterns "
+                f"({shown(names)}); change it"
+            )
+    chosen = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in test_files)]
+    is_test = np.asarray(pc.is_in(_whole(files), value_set=pa.array(chosen, pa.string())))
+    known = _plain(_whole(labels))
+    others = pc.if_else(pa.array(is_test), None, known)
+    codes = stratified(others, comm, validation=validation, test=0.0, seed=seed)
+    codes[is_test & np.asarray(known.is_valid())] = SPLITS.index("test")
+    return codes
 
 
 def classes_left_out(

@@ -36,7 +36,7 @@ from mpi4py import MPI
 from hvdedge import records
 from hvdedge.change_log import Totals, summarise
 from hvdedge.clusters import Cluster, read_cluster
-from hvdedge.config import IN_RUN, Chosen, Pipeline, in_run, read_pipeline
+from hvdedge.config import IN_RUN, Chosen, Pipeline, in_run, listed, read_pipeline
 from hvdedge.errors import InputError, RankError, is_users, one_line
 from hvdedge.meter import Meter, peak_rss_bytes
 from hvdedge.parallel import MeteredComm, agree, allgather_json
@@ -121,12 +121,12 @@ class Stage:
 
     def read_source(self) -> Source:
         """Collective. Return what prepare reads, held against the checksum that the pipeline gives, if any."""
-        wanted, paths = self.settings.get("sha256"), self.pipeline.sources
+        paths = self.pipeline.sources
         with agree(self.comm):
-            if self.is_root and wanted and len(paths) == 1 and records.sha256(paths[0]) != wanted:
-                raise InputError(
-                    f"{paths[0]}: received SHA-256 {records.sha256(paths[0])}, allowed: {wanted}; get the file again"
-                )
+            for path, wanted in zip(paths, listed(self.settings["sha256"]), strict=False) if self.is_root else ():
+                found = records.sha256(path)
+                if found != wanted:
+                    raise InputError(f"{path}: received SHA-256 {found}, allowed: {wanted}; get the file again")
         return Source(paths, self.workspace)
 
     def method(self, key: str) -> functools.partial:

@@ -23,7 +23,7 @@ from hvdedge.divergence import GROWTH, OTHER_ROWS, Course
 from hvdedge.errors import InputError
 from hvdedge.lanes import Lanes, fitting
 from hvdedge.micro_batches import MicroBatches
-from hvdedge.parallel import MeteredComm, allgather_json, allgather_rows, bcast_json, block, counts, local_size
+from hvdedge.parallel import MeteredComm, agree, allgather_json, allgather_rows, bcast_json, block, counts, local_size
 from hvdedge.precision import Precision, faster
 from hvdedge.shards import Arriving, Batch, OwnRows, Rows, Shard, row_bytes
 from hvdedge.tensors import FeatureReader
@@ -118,6 +118,7 @@ class TrainingTask:
         note: Callable[..., None],
         lost: Callable[[MeteredComm, float], None],
         speed: float | None = None,
+        initial: Callable[[], checkpoints.Named] = tuple,
     ):
         self.epochs: int = settings["epochs"]
         self.learning_rate: float = settings["learning_rate"]
@@ -140,6 +141,7 @@ class TrainingTask:
         self._tell = tell
         self.note = note
         self.lost = lost
+        self._initial = initial
         self._sums = np.zeros(5)  # losses, scores, rows; losses and rows of the first batch
         self._is_broken = False
         self._course = self._course_before = Course()  # the second when the epoch under way began
@@ -541,6 +543,7 @@ class TrainingTask:
         facts, arrays = found or ({"key": None, "epoch": 0}, ())
         if facts["key"] != self._key or facts["epoch"] > self.epochs:
             checkpoints.clear(self._folder, comm)
+            self._take_initial(comm)
             return 0
         seeds = self._take(arrays)
         if facts["world_size"] == comm.size and seeds is not None:
@@ -552,6 +555,14 @@ class TrainingTask:
         self.note(what="resumed", epoch=facts["epoch"], world_size_before=facts["world_size"])
         self.epoch = facts["epoch"]
         return self.epoch
+
+    def _take_initial(self, comm: MeteredComm) -> None:
+        """Collective. Take over the weights that training begins with, where the root is to have some."""
+        arrays: checkpoints.Named = ()
+        with agree(comm):
+            if comm.rank == 0:
+                arrays = self._initial()
+        self._take(checkpoints.spread(arrays, comm))
 
     def go_on(self, comm: MeteredComm) -> None:
         """Collective. Go on with the ranks that are left, from where that one stands that took the most steps.
@@ -743,6 +754,12 @@ def configure(comm: MeteredComm, seed: int) -> None:
     threads = max(1, len(os.sched_getaffinity(0)) // local_size(comm))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
+    keras.utils.set_random_seed(seed)
+
+
+def name_anew(seed: int) -> None:
+    """Let Keras forget earlier models, so that the next one's layers are named, and drawn, as those of a first one."""
+    keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
 
 

@@ -89,6 +89,13 @@ def _split(stage: Stage, table: Table) -> np.ndarray:
             if settings["borders"]:
                 how, remedy = f"{how} and borders = {list(settings['borders'])}", "change extract.borders"
             codes = splits.by_time(labels, by, stage.comm, **shares, borders=settings["borders"])
+    elif settings["test_files"]:
+        how, remedy = f"{how} with test_files = {list(settings['test_files'])}", "change extract.test_files"
+        files = table.select(["_file"]).to_arrow()["_file"]
+        validation = settings["validation"]
+        codes = splits.by_files(
+            labels, files, stage.comm, test_files=settings["test_files"], validation=validation, seed=seed
+        )
     else:
         deal = splits.stratified if settings["split"] == "stratified" else splits.random
         codes = deal(labels, stage.comm, **shares, seed=seed)

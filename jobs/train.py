@@ -40,11 +40,13 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
     """Collective. Train on the features in the run's folder `variant`; return the metrics and the history."""
     import tensorflow as tf
 
+    from hvdedge import training, transfer
     from hvdedge.graph_layers import attach
 
     for name in ("features.h5", "features.json", "features"):
         stage.check_input(f"{variant}{name}")
     features = stage.folder / variant / "features.h5"
+    settings = stage.check_settings()
     reader = open_features(features)
     logs = str(stage.folder / variant / "tensorboard")
 
@@ -55,17 +57,22 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
     on = {"on": "uncleaned rows"} if variant else {}  # said with each epoch, as these begin anew
     strategy = stage.method("strategy")
     kind = typing.get_type_hints(strategy.func)["task"]
+    training.name_anew(stage.pipeline.seed)
     with kind.building():
         model = stage.method("model")(reader.spec)
+    begun = None
+    if settings["initial_weights"]:
+        begun = transfer.pair(model, settings["initial_weights"], settings["frozen"], stage.comm)
+        stage.note(what="initial_weights", action=begun.told)
     attach(model, reader)
     task = kind(
         model,
         reader,
         stage.comm,
-        stage.settings,
+        settings,
         seed=stage.pipeline.seed,
         folder=stage.folder / variant / "checkpoints",
-        key=_key(stage, variant),
+        key=_key(stage, variant, begun.sha256 if begun else ""),
         memory_bytes=stage.pipeline.memory_bytes,
         scratch=stage.workspace.scratch,
         writer=lambda: writer(stage.is_root),
@@ -73,9 +80,11 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
         speed=stage.cluster.speed(socket.gethostname()),
         note=lambda **event: stage.note(variant=variant.rstrip("/") or "cleaned", **event),
         lost=stage.go_on,
+        initial=lambda: begun.arrays(model) if begun else (),
     )
     history = strategy(task, stage.comm)
     task.collect(stage.comm)
+    transfer.thaw(model)
     with agree(stage.comm):
         if stage.is_root:
             with stage.output(f"{variant}model.keras") as path:
@@ -84,14 +93,14 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
     return {**last, **history.metrics(stage.comm), "parameters": task.parameters}, history.curves
 
 
-def _key(stage: Stage, variant: str) -> str:
+def _key(stage: Stage, variant: str, begun_with: str) -> str:
     """Return what a checkpoint must have in common with this run to be gone on with: all but how long to train."""
     options = stage.pipeline.options("train")
     made = stage.folder / variant
     files = [*sorted((made / "features").iterdir()), made / "features.h5", made / "features.json"]
     features = {path.name: sha256(path) for path in files}  # what x is kept as stands in features.h5
     kept = {name: value for name, value in options.items() if name not in ("epochs", "checkpoint_every")}
-    return hashlib.sha256(json.dumps([kept, features], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([kept, features, begun_with], sort_keys=True).encode()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hvdedge.errors import InputError, RankError
 from hvdedge.splits import (
     as_given,
+    by_files,
     by_time,
     classes_left_out,
     grouped,
@@ -146,6 +147,21 @@ def test_borders_say_when_validation_and_the_test_begin_and_end(comm):
             InputError, match=r"extract.borders: received .*, allowed: rising values such as the column's 2024-01-\d\d;"
         ):
             by_time(labels, days, comm, **shares, borders=borders)
+
+
+def test_the_rows_of_some_files_are_the_test_and_the_others_are_dealt(comm):
+    labels, files = pa.array([*"ab" * 50, None, "a"]), pa.array(["one.csv"] * 80 + ["two.csv"] * 20 + ["two.csv"] * 2)
+    told = {"validation": 0.1, "seed": 1}
+    codes = by_files(labels, files, comm, test_files=("two*",), **told)
+    assert codes[80:].tolist() == [2] * 20 + [255, 2]
+    others = stratified(labels[:80], comm, validation=0.1, test=0.0, seed=1)
+    assert codes[:80].tolist() == others.tolist() and np.bincount(others).tolist() == [72, 8]
+    assert (by_files(labels, files.dictionary_encode(), comm, test_files=("two.csv",), **told) == codes).all()
+    assert set(by_files(labels, files, comm, test_files=("one.csv", "two.csv"), **told)) == {2, 255}
+    with pytest.raises(
+        InputError, match=r"extract.test_files: received 'three', allowed: names .* \(one.csv, two.csv\)"
+    ):
+        by_files(labels, files, comm, test_files=("three",), **told)
 
 
 def test_a_split_that_a_column_names_is_taken_as_it_is(comm):

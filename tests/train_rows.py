@@ -20,7 +20,7 @@ from digit_rows import load_digits
 from mpi4py import MPI
 from small_graphs import GraphRows
 
-from hvdedge import memory, methods, micro_batches, training
+from hvdedge import memory, methods, micro_batches, training, transfer
 from hvdedge.errors import InputError
 from hvdedge.graph_layers import attach
 from hvdedge.models import dense, gcn
@@ -124,7 +124,7 @@ def main():
     world = comm = MeteredComm(MPI.COMM_WORLD)
     training.configure(comm, 7)
     for given in json.loads(sys.argv[1]):
-        keras.utils.set_random_seed(7)
+        training.name_anew(7)
         errors = (InputError, RuntimeError) if given.pop("may_fail", False) else InputError
         try:
             comm = _train(given, comm)
@@ -144,6 +144,8 @@ def _train(given, comm):
     kind = typing.get_type_hints(train)["task"]
     with kind.building():
         reader, model = _made(given)
+    initial, frozen = given.pop("initial_weights", ""), given.pop("frozen", ())
+    begun = transfer.pair(model, initial, frozen, comm) if initial else None
     attach(model, reader)
     options = {name: given.pop(name) for name in strategy.options if name in given}
     events, rates, left = [], [], [comm]
@@ -170,6 +172,7 @@ def _train(given, comm):
         note=lambda **event: _note(event, events, comm),
         lost=lambda comm, seconds: left.append(comm),
         speed=speeds and speeds[comm.rank],
+        initial=lambda: begun.arrays(model) if begun else (),
     )
     task.dies = tuple(dies)
     if comm.rank == slow_rank:
@@ -179,6 +182,7 @@ def _train(given, comm):
     history = train(task, comm, **options)
     comm = left[-1]
     task.collect(comm)
+    transfer.thaw(model)
     flat = np.empty(0)
     if comm.rank == 0:
         task.save(folder / "model.keras")

@@ -25,15 +25,20 @@ MOST = 50  # numbers of a level's vector
 
 
 def build(
-    spec: dict[str, Any], *, hidden: Count = 64, layers: Count = 2, dropout: Fraction = 0.1, seed: int = 0
+    spec: dict[str, Any],
+    *,
+    hidden: Count | tuple[Count, ...] = 64,
+    layers: Count = 2,
+    dropout: Fraction = 0.1,
+    seed: int = 0,
 ) -> keras.Model:
     """Return a network from vectors, or anything laid flat, to one logit a class, or the numbers of a regression.
 
     Args:
         spec: what extract wrote of the features: `input_shape`, `task`, what tells its outputs and, where there is
             any, `embedded`.
-        hidden: units of each hidden layer.
-        layers: hidden layers.
+        hidden: units of each hidden layer; a list, such as [300, 100], is of as many layers as it has numbers.
+        layers: hidden layers, where `hidden` is one number.
         dropout: share of the units of each hidden layer left out in a training step.
     Raises:
         InputError: where an example is no vector: the node of a graph, or numbers of tokens.
@@ -59,8 +64,8 @@ def build(
         return keras.layers.Dense(units, activation, kernel_initializer=initializer)
 
     stack = [keras.layers.Flatten()] if len(shape) > 1 else []
-    for layer in range(layers):
-        stack += [dense(hidden, "relu"), keras.layers.Dropout(dropout, seed=seed + layer)]
+    for layer, units in enumerate((hidden,) * layers if isinstance(hidden, int) else hidden):
+        stack += [dense(units, "relu"), keras.layers.Dropout(dropout, seed=seed + layer)]
     outputs = tasks.find(spec).output_shape
     stack.append(dense(math.prod(outputs)))
     stack += [keras.layers.Reshape(outputs)] if len(outputs) > 1 else []
