@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # the steps share one environment
-.PHONY: help setup run test test-slow bench lint format wheel clean
+.PHONY: help setup run test test-slow bench cases lint format wheel clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' Makefile | expand -t 12
@@ -21,7 +21,10 @@ test-slow: setup .venv/stamps/test  ## run the tests that take minutes
 	@.venv/bin/pytest -q -m slow
 
 bench: setup  ## run the benchmarks in turn; each prints one JSON line a figure
-	@for file in bench/*.py; do .venv/bin/python $$file || exit; done
+	@for file in $(filter-out bench/cases.py,$(wildcard bench/*.py)); do .venv/bin/python $$file || exit; done
+
+cases: setup  ## run the case studies whose data is there on two ranks; each prints one JSON line: seconds, scores
+	@.venv/bin/python bench/cases.py
 
 lint: setup .venv/stamps/lint  ## check style and types
 	@.venv/bin/ruff check
