@@ -1,10 +1,15 @@
-"""The cases whose data comes along, in small, end to end on two ranks."""
+"""The cases in small, end to end on two ranks: with data that comes along or is made, or a part of the real data."""
 
+import gzip
+import os
 import pathlib
+import struct
 
 import pytest
 
-CASES = pathlib.Path(__file__).parents[2] / "jobs"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CASES = ROOT / "jobs"
+DATA = pathlib.Path(os.environ.get("HVDEDGE_DATA", ROOT.parent / "shared" / "data"))
 FEW = ("--set", "train.epochs=2", "--to", "evaluate", "--ranks", 2, "--run", "a")
 
 
@@ -13,6 +18,62 @@ def test_a_case_runs(case, score, least, tmp_path, hvdedge, record):
     done = hvdedge("run", CASES / f"{case}.toml", "--results", tmp_path, *FEW)
     assert done.status == 0, done.err
     assert record(tmp_path / case / "a", "evaluate")["metrics"][score] > least
+
+
+def first_lines(source, target, count):
+    target.write_text("".join(source.read_text().splitlines(keepends=True)[:count]))
+
+
+def first_images(source, target, count):
+    """Write the first images, or labels, of an IDX file."""
+    with gzip.open(source) as file:
+        content = file.read()
+    start = 4 + 4 * content[3]
+    row = (len(content) - start) // struct.unpack(">I", content[4:8])[0]
+    target.write_bytes(content[:4] + struct.pack(">I", count) + content[8 : start + count * row])
+
+
+def whole(source, target):
+    target.symlink_to(source)
+
+
+# case -> its files: how they are cut, how much is left; what is set besides
+SMALL = {
+    "adult": ({"adult/adult.csv": (first_lines, 900), "adult/adult_test.csv": (first_lines, 300)}, ()),
+    "sms": ({"sms/SMSSpamCollection.txt": (first_lines, 400)}, ("train.epochs=1",)),
+    "ett": ({"ett/ETTh1.csv": (whole,)}, ("extract.window=48", "train.epochs=1", "train.units=8")),
+    "mnist": (
+        {
+            f"mnist/{name}-ubyte.gz": (first_images, count)
+            for part, count in (("train", 600), ("t10k", 200))
+            for name in (f"{part}-images-idx3", f"{part}-labels-idx1")
+        },
+        (),
+    ),
+    "cora": ({"cora/cora.npz": (whole,)}, ()),
+    "digits_graph": ({}, ()),
+}
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_a_case_runs_on_a_part_of_its_data(case, tmp_path, hvdedge, record):
+    files, changes = SMALL[case]
+    for name, (cut, *count) in files.items():
+        if not (DATA / name).is_file():
+            pytest.skip(f"the real data is not there: {DATA / name}")
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cut(DATA / name, tmp_path / name, *count)
+    words = [word for change in changes for word in ("--set", change)]
+    done = hvdedge(
+        *("run", CASES / f"{case}.toml", "--results", tmp_path / "results", *FEW, *words, "--set", "prepare.sha256=[]"),
+        HVDEDGE_DATA=str(tmp_path),
+    )
+    assert done.status == 0, done.err
+    made = tmp_path / "results" / case / "a"
+    rows = record(made, "extract")["metrics"]["rows"]
+    assert min(rows["train"], rows["test"]) > 0
+    judged = record(made, "evaluate")["metrics"]
+    assert judged["mse"] > 0 if case == "ett" else judged["accuracy"] > 1 / len(judged["confusion"])
 
 
 def test_anomalies_of_a_file_are_found(tmp_path, hvdedge, record):
