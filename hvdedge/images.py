@@ -2,18 +2,20 @@
 
     x = (pixel - min) / (max - min), an empty pixel is 0; then resized
 
+Pixels are in a column each, or all of an image in one column of arrays, of fixed length.
+
 Smaller images are means over areas, larger ones bilinear between the centres of pixels. Every sum has a fixed order, so
 that an image is the same bit for bit whichever images stand beside it.
 """
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from hvdedge.columns import NUMBERS, matching, natural, of_kind, shown, to_floats
+from hvdedge.columns import NUMBERS, kind, matching, natural, of_kind, shown, to_floats
 from hvdedge.errors import InputError
 from hvdedge.sampling import uniform
 from hvdedge.tables import Table
@@ -21,12 +23,13 @@ from hvdedge.tables import Table
 SHIFT = 1 / 8  # of height and width, at most
 DEGREES = 15.0
 DRAWS = 4  # random numbers a copy
+BATCH_BYTES = 1 << 23
 
 
 def pixel_columns(
     table: Table, columns: str, shape: tuple[int, ...] | None, where: str, others: Container[str] = ()
 ) -> list[str]:
-    """Return the columns that hold pixels, in natural order.
+    """Return the columns that hold pixels, in natural order, or the one that holds arrays of them.
 
     Args:
         columns: a pattern for their names.
@@ -37,11 +40,20 @@ def pixel_columns(
         InputError: where the pattern matches none, or others than numbers, or they do not fill the shape.
     """
     found = [name for name in matching(table, (columns,), f"{where}.columns") if name not in others]
+    if len(found) == 1 and array_size(table.schema.field(found[0]).type):
+        count = array_size(table.schema.field(found[0]).type)
+        if shape is not None and (not shape or min(shape) < 1 or count != math.prod(shape)):
+            raise InputError(
+                f"{where}.shape: received {list(shape)} for the arrays of {count} numbers in {found[0]!r}, allowed: "
+                f"numbers whose product is {count}; change the shape or name another column"
+            )
+        return found
     pixels = sorted(of_kind(table, NUMBERS, found), key=natural)
     if len(pixels) < len(found):
         raise InputError(
             f"{where}.columns: received {columns!r}, which matches "
-            f"{shown([name for name in found if name not in pixels])}, allowed: columns of numbers; narrow the pattern"
+            f"{shown([name for name in found if name not in pixels])}, allowed: columns of numbers, or one of "
+            "arrays of as many numbers in each row; narrow the pattern"
         )
     if not pixels:
         raise InputError(
@@ -56,17 +68,58 @@ def pixel_columns(
     return pixels
 
 
+def array_size(type_: pa.DataType) -> int:
+    """Return how many numbers each array of a column of this type holds; 0 where they are no such arrays."""
+    is_array = pa.types.is_fixed_size_list(type_) and kind(type_.value_type) in NUMBERS
+    return type_.list_size if is_array else 0
+
+
+def pixels_of(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
+    """Return the pixels in these columns, float64 (rows, pixels), NaN where there is none."""
+    first = batch.column(names[0])
+    if size := array_size(first.type):
+        values = first.values.slice(first.offset * size, len(first) * size)  # those of missing arrays, too
+        pixels = to_floats(values).reshape(-1, size)
+        if first.null_count:
+            pixels[first.is_null().to_numpy(zero_copy_only=False)] = np.nan
+        return pixels
+    pixels = np.empty((batch.num_rows, len(names)), np.float64)
+    for number, name in enumerate(names):
+        pixels[:, number] = to_floats(batch.column(name))
+    return pixels
+
+
+def array_blocks(batch: pa.RecordBatch, name: str) -> Iterator[np.ndarray]:
+    """Yield the pixels of a column of arrays as `pixels_of` does, some megabytes at once."""
+    at_once = max(BATCH_BYTES // (8 * array_size(batch.column(name).type)), 1)
+    for start in range(0, batch.num_rows, at_once):
+        yield pixels_of(batch.slice(start, at_once), [name])
+
+
+def unfolded(table: Table, name: str) -> Table:
+    """Return the pixels in a column of arrays as a table of columns p0, p1, ..., float64, reading nothing yet."""
+    names = [f"p{number}" for number in range(array_size(table.schema.field(name).type))]
+    schema = pa.schema([(pixel, pa.float64()) for pixel in names])
+
+    def chosen(wanted: list[str]) -> Iterator[pa.RecordBatch]:
+        places = [int(pixel[1:]) for pixel in wanted]
+        for batch in table.select([name]).batches():
+            for block in array_blocks(batch, name):
+                columns = np.ascontiguousarray(block[:, places].T)
+                yield pa.record_batch([pa.array(column, from_pandas=True) for column in columns], names=wanted)
+
+    return Table(schema, table.num_rows, table.workspace, lambda: chosen(names), chosen)
+
+
 def encode(batch: pa.RecordBatch, spec: dict[str, Any]) -> np.ndarray:
     """Return the rows as x, float32 (rows, *input_shape).
 
     Args:
-        spec: `columns` (of the pixels), `shape` (of the image that they are), `scale` ("image": each by its own ends;
-            `min` and `max`, numbers or one a channel; None: as they are), `input_shape` (of x).
+        spec: `columns` (of the pixels, or of arrays of them), `shape` (of the image that they are), `scale` ("image":
+            each by its own ends; `min` and `max`, numbers or one a channel; None: as they are), `input_shape` (of x).
     """
     shape, scale = tuple(spec["shape"]), spec["scale"]
-    pixels = np.empty((batch.num_rows, len(spec["columns"])), np.float64)
-    for number, name in enumerate(spec["columns"]):
-        pixels[:, number] = to_floats(batch.column(name))
+    pixels = pixels_of(batch, spec["columns"])
     if scale == "image":
         low = np.fmin.reduce(pixels, axis=1, initial=np.inf)[:, None]
         high = np.fmax.reduce(pixels, axis=1, initial=-np.inf)[:, None]

@@ -109,7 +109,7 @@ def find_among(kinds: Iterable[str], name: str, where: str) -> Method:
 
 def unknown(where: str, received: object, allowed: Iterable[str]) -> str:
     """Return the line that says what is allowed at `where`, and which of it is nearest to what was received."""
-    allowed = sorted(allowed)
+    allowed = sorted(map(str, allowed))
     near = difflib.get_close_matches(str(received), allowed, n=1)
     remedy = f"did you mean {near[0]!r}?" if near else "name one of these" if allowed else "leave it out"
     return f"{where}: received {received!r}, allowed: {', '.join(allowed) or 'nothing'}; {remedy}"

@@ -116,9 +116,11 @@ def replace(path: pathlib.Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def replacing(path: pathlib.Path, another: str = "--results") -> Iterator[pathlib.Path]:
     """Yield a temporary path; what the body writes there is synced and renamed to `path`, in a folder made for it.
 
+    Args:
+        another: what else the user could give, where there is no room.
     Raises:
         InputError: where the disk is full or may not be written.
     """
@@ -131,16 +133,16 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         os.replace(temporary, path)
     except Exception as error:
         if isinstance(error, OSError) or FULL in str(error):  # HDF5 raises a RuntimeError
-            raise cannot_write(path, error) from None
+            raise cannot_write(path, error, another) from None
         raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def cannot_write(path: pathlib.Path, error: Exception) -> InputError:
+def cannot_write(path: pathlib.Path, error: Exception, another: str = "--results") -> InputError:
     """Return the error that tells why `path` could not be written."""
     reason = FULL if FULL in str(error) else getattr(error, "strerror", None) or " ".join(str(error).split())
     return InputError(
-        f"{path}: cannot be written ({reason}), needs room and permission; make room or give another --results"
+        f"{path}: cannot be written ({reason}), needs room and permission; make room or give another {another}"
     )

@@ -22,6 +22,7 @@ from hvdedge.workspace import Workspace
 ORIGIN = ("_file", "_line")
 SPLIT = "_split"  # the column with the split that extract dealt a row to
 BATCH_ROWS = 8192
+ARRAY_BYTES = 1 << 22  # of arrays in a batch; Parquet's reader takes several times as much on the way
 EVEN = 1.1  # times the mean: so many rows on one rank are not worth moving all of them
 
 
@@ -129,6 +130,16 @@ def part_path(folder: pathlib.Path, rank: int, suffix: str = ".parquet") -> path
     return folder / f"part-{rank:05d}{suffix}"
 
 
+def batch_rows(schema: pa.Schema) -> int:
+    """Return how many rows a batch should have, so that arrays in it do not take more than some megabytes."""
+    row_bits = sum(
+        type_.list_size * type_.value_type.bit_width
+        for type_ in schema.types
+        if pa.types.is_fixed_size_list(type_) and pa.types.is_primitive(type_.value_type)
+    )
+    return max(min(BATCH_ROWS, 8 * ARRAY_BYTES // max(row_bits, 1)), 1)
+
+
 def read_parts(parts: Sequence[pathlib.Path], comm: MPI.Intracomm, workspace: Workspace) -> Table:
     """Return this rank's block of the rows in Parquet parts, in the order of the parts.
 
@@ -143,12 +154,13 @@ def read_parts(parts: Sequence[pathlib.Path], comm: MPI.Intracomm, workspace: Wo
             f"{parts[0].parent}: received a table that cannot be read ({error}); run its stage again"
         ) from None
     mine = block(sum(sizes), comm.size, comm.rank)
+    at_once = batch_rows(schema)
 
     def rows(names: list[str]) -> Iterator[pa.RecordBatch]:
         start = 0
         for part, size in zip(parts, sizes, strict=True):
             if start < mine.stop and start + size > mine.start:
-                for batch in pq.ParquetFile(part).iter_batches(BATCH_ROWS, columns=names or None):
+                for batch in pq.ParquetFile(part).iter_batches(at_once, columns=names or None):
                     here = _overlap(batch, start, mine)
                     start += batch.num_rows
                     if here.num_rows:

@@ -156,3 +156,47 @@ def test_rows_that_are_not_for_training_change_nothing_that_is_learnt(comm, work
 def test_what_cannot_be_resized_or_changed_is_refused(options, line, comm, workspace):
     with pytest.raises(InputError, match=line):
         extract(made(workspace, RNG.random((10, 64))), comm, **options)
+
+
+def arrays(columns: pa.Table, cells: np.ndarray, is_missing: np.ndarray, type_=None) -> pa.Table:
+    """The rows with one column of arrays in the place of those of pixels."""
+    pixels = pa.array(cells.reshape(-1), type_, from_pandas=True)
+    kept = columns.drop_columns([name for name in columns.column_names if name.startswith("p")])
+    lists = pa.FixedSizeListArray.from_arrays(pixels, cells.shape[1], mask=pa.array(is_missing))
+    return kept.append_column("image", lists)
+
+
+@pytest.mark.parametrize("scale", [True, False, "channel", "image"])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_column_of_arrays_is_as_the_same_pixels_in_columns(scale, is_whole, comm, workspace):
+    cells = RNG.integers(0, 256, (23, 36)).astype(float) if is_whole else RNG.normal(0, 9, (23, 36))
+    if not is_whole:
+        cells[3, 5], cells[4, 6] = np.nan, np.inf
+    is_missing = np.arange(23) % 7 == 2
+    spread = np.where(is_missing[:, None], np.nan, cells)
+    table = made(workspace, spread)
+    type_ = pa.uint8() if is_whole else pa.float32() if scale == "image" else pa.float64()
+    if type_ == pa.float32():
+        spread = spread.astype(np.float32)
+        table = made(workspace, spread)
+    rows = arrays(table.to_arrow(), cells.astype(type_.to_pandas_dtype()), is_missing, type_)
+    other = Table.from_batches(rows.schema, rows.to_batches(5), workspace)
+    options = {"shape": (4, 3, 3), "scale": scale, "augment": ("shift",), "resize": (3, 5), "seed": 2}
+    one, two = extract(table, comm, **options), extract(other, comm, columns="image", **options)
+    assert two.spec == one.spec | {"columns": ["image"]}
+    for a, b in zip(read(one), read(two), strict=True):
+        assert a.tobytes() == b.tobytes()
+    assert two.rows_left_out == one.rows_left_out and two.left_out == {}
+
+
+def test_arrays_that_do_not_fit_are_refused(comm, workspace):
+    table = made(workspace, RNG.integers(0, 256, (10, 12)))
+    rows = arrays(table.to_arrow(), RNG.integers(0, 256, (10, 12)).astype(np.uint8), np.zeros(10, bool))
+    rows = rows.append_column("more", pa.array([[1], [2, 3]] * 5)).append_column("words", pa.array([["a"]] * 10))
+    table = Table.from_batches(rows.schema, rows.to_batches(), workspace)
+    line = r"extract.shape: received \[2, 2, 2\] for the arrays of 12 numbers in 'image', allowed: .* product is 12; "
+    with pytest.raises(InputError, match=line):
+        extract(table, comm, columns="image", shape=(2, 2, 2))
+    for name in ("more", "words", "*m*"):
+        with pytest.raises(InputError, match="allowed: columns of numbers, or one of arrays of as many numbers in eac"):
+            extract(table, comm, columns=name, shape=(2, 2, 3))

@@ -38,6 +38,17 @@ def test_channels_are_those_of_numpy(comm, workspace):
     assert found["constant_pixels"] == 2 / 12
 
 
+def test_a_column_of_arrays_is_described_as_its_pixels_in_columns(comm, workspace):
+    pixels = RNG.integers(0, 256, (30, 12)).astype(np.uint8)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(pixels.reshape(-1)), 12, mask=pa.array(np.arange(30) == 4))
+    rows = pa.table({"image": lists})
+    table = Table.from_batches(rows.schema, rows.to_batches(7), workspace)
+    spread = np.where((np.arange(30) == 4)[:, None], np.nan, pixels)
+    wanted = profile(made(workspace, spread), comm, shape=(2, 2, 3))
+    assert profile(table, comm, columns="image", shape=(2, 2, 3)) == wanted
+    assert profile(table, comm, columns="image")["images"]["shape"] == [12]
+
+
 def test_the_balance_of_the_classes_is_told(comm, workspace):
     label = ["cat"] * 6 + ["dog"] * 2 + [None] + ["cow"] * 3
     found = profile(made(workspace, np.ones((12, 2)), kind=label), comm, label="kind")["images"]

@@ -1,4 +1,4 @@
-"""Pixels in columns become image tensors, scaled by what the training rows hold.
+"""Pixels in columns, or in a column of arrays, become image tensors, scaled by what the training rows hold.
 
     x = (pixel - min) / (max - min)   with min and max over all pixels of the training rows; an empty pixel is 0
 
@@ -19,7 +19,7 @@ from mpi4py import MPI
 from hvdedge.class_labels import find_classes, split_codes
 from hvdedge.columns import plain, to_floats
 from hvdedge.errors import InputError
-from hvdedge.images import changed, encode, pixel_columns
+from hvdedge.images import array_blocks, array_size, changed, encode, pixel_columns
 from hvdedge.options import ColumnName, Count
 from hvdedge.sampling import first_row
 from hvdedge.splits import LEFT_OUT
@@ -44,13 +44,14 @@ def extract(
     seed: int = 0,
     clusters: bool = False,
 ) -> Features:
-    """Collective. Make float32 image tensors of pixel columns, and class numbers of a label column.
+    """Collective. Make float32 image tensors of columns of pixels, or arrays, and class numbers of a label column.
 
     Args:
         table: this rank's rows; its column `_split`, uint8, says which are for training (0), validation (1) and
             test (2). Others, and rows without a label, are left out and counted.
         label: the column that holds the class, of numbers, text or booleans.
-        columns: a pattern for the columns that hold pixels; they are taken in natural order (p2 before p10).
+        columns: a pattern for the columns that hold pixels; they are taken in natural order (p2 before p10). Or the
+            name of one column of arrays, each of all pixels of an image.
         shape: height, width, channels; row by row, the channels of a pixel next to each other.
         scale: whether pixels are scaled to 0..1 over the training rows; "channel": each channel by its own ends;
             "image": each image by its own; false: they stay as they are.
@@ -131,6 +132,12 @@ def _look(
     for batch in table.batches():
         codes, empty = split_codes(batch, label)
         sums += (codes == 0).sum(), empty.sum(), ((codes == LEFT_OUT) & ~empty).sum()
+        if array_size(batch.column(pixels[0]).type):
+            for block in array_blocks(batch.filter(pa.array(codes == 0)).select(pixels), pixels[0]):
+                values = block.reshape(-1, channels)
+                least = [np.fmin.reduce(side, axis=0, initial=np.inf) for side in (values, -values)]
+                ends = np.fmin(ends, least)
+            continue
         for number, name in enumerate(pixels):
             values, its = to_floats(batch.column(name))[codes == 0], ends[:, number % channels]
             its[:] = np.fmin(its, [np.fmin.reduce(side, initial=np.inf) for side in (values, -values)])

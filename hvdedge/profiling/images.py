@@ -1,4 +1,4 @@
-"""Images in columns of pixels: what their channels hold, which pixels never change, how even the classes are.
+"""Images in columns of pixels, or arrays: what their channels hold, which pixels never change, how even classes are.
 
 Sums are exact: the same bit for bit on any number of ranks.
 """
@@ -12,7 +12,7 @@ from hvdedge.class_labels import MOST_CLASSES
 from hvdedge.columns import plain, shown, to_floats, value_counts
 from hvdedge.errors import InputError
 from hvdedge.exact_sums import ends, moments
-from hvdedge.images import pixel_columns
+from hvdedge.images import array_size, pixel_columns, unfolded
 from hvdedge.options import ColumnName
 from hvdedge.tables import Table
 
@@ -28,7 +28,8 @@ def profile(
     """Collective. Tell mean, deviation and ends of the pixels of each channel, and how many images a class has.
 
     Args:
-        columns: a pattern for the columns that hold pixels; they are taken in natural order (p2 before p10).
+        columns: a pattern for the columns that hold pixels; they are taken in natural order (p2 before p10). Or the
+            name of one column of arrays, each of all pixels of an image.
         shape: height, width, channels; the channels of a pixel next to each other; nothing: one channel.
         label: the column of the class; nothing: none.
     Returns:
@@ -42,7 +43,9 @@ def profile(
             f"profile.images.label: received {label!r}, which is no column, allowed: {shown(table.columns)}; name one"
         )
     names = pixel_columns(table, columns, shape or None, "profile.images", {label})
-    pixels = table.select(names)
+    is_array = array_size(table.schema.field(names[0]).type) > 0
+    pixels = unfolded(table, names[0]) if is_array else table.select(names)
+    names = pixels.columns
     low, high = ends(pixels, comm)
     mean, deviation = moments(pixels, names, low, high, comm)
     counts = np.zeros(len(names) + 1, np.int64)  # cells with a number; the last one: the rows

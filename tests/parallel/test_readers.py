@@ -1,4 +1,4 @@
-"""JSON lines, Parquet and IDX files, and graphs with their edges, are the same table on 1 to 4 ranks."""
+"""JSON lines, Parquet and IDX files, graphs with their edges, and images are the same table on 1 to 4 ranks."""
 
 import gzip
 import json
@@ -8,27 +8,35 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from small_archives import archive
+from small_photos import folder
 
 PROGRAM = """
 import hashlib, json, pathlib, sys, tempfile
+import pyarrow as pa
 from mpi4py import MPI
-from hvdedge.datasets import digits_graph, graph_npz, idx, json_lines, parquet
+from hvdedge.datasets import digits_graph, graph_npz, idx, image_folder, json_lines, parquet
 from hvdedge.parallel import MeteredComm
 from hvdedge.tables import gather_table
-from hvdedge.workspace import Source, Workspace
+from hvdedge.workspace import QUARANTINE, Source, Workspace
 comm = MeteredComm(MPI.COMM_WORLD)
 folder = pathlib.Path(sys.argv[1])
 tables = (json_lines, "a.jsonl"), (json_lines, "b.json"), (parquet, "a.parquet"), (idx, "images"), (idx, "images.gz")
 tables += (graph_npz, "graph.npz"), (graph_npz, "three.npz"), (digits_graph, "")
+tables += (image_folder, "photos/*/*"), (image_folder, "photos/*/*"), (image_folder, "photos/rose/1.jpg")
+scratch = tempfile.mkdtemp()
 for reader, name in tables:
-    work = Workspace(folder, pathlib.Path(tempfile.mkdtemp(dir=folder)), 64_000_000)
-    table = reader.read(Source((folder / name,), work), comm)
+    work = Workspace(folder, pathlib.Path(tempfile.mkdtemp(dir=scratch)), 64_000_000)
+    options = {"cache": str(folder / "cache"), "height": 9, "width": 8} if reader is image_folder else {}
+    paths = sorted(folder.glob(name)) if "*" in name else [folder / name]
+    table = reader.read(Source(tuple(paths), work), comm, **options)
     everything = gather_table(table.to_arrow(), comm).combine_chunks()
     digest = hashlib.sha256(repr(everything.to_pydict()).encode()).hexdigest()
+    cached = [event["images"] for event in work.events if event["what"] == "images_from_cache"]
+    aside = gather_table(pa.Table.from_batches(work.quarantine, QUARANTINE), comm).to_pylist()
     if comm.rank == 0:
         edges = folder / "raw/edges.parquet"
         edges = hashlib.sha256(edges.read_bytes()).hexdigest() if edges.exists() else ""
-        print(json.dumps([digest, everything.num_rows, work.metrics, edges]))
+        print(json.dumps([digest, everything.num_rows, work.metrics, edges, cached, aside]))
     comm.Barrier()
 """
 
@@ -50,8 +58,14 @@ def test_all_are_the_same_on_any_number_of_ranks(mpirun, tmp_path):
     np.savez(tmp_path / "graph.npz", **archive(200))
     three = {"edges": np.array([[0, 2]]), "self_loops": None, "train_idx": np.array([1]), "val_idx": np.array([0])}
     np.savez(tmp_path / "three.npz", **archive(3, **three, test_idx=np.array([2])))
+    folder(tmp_path / "photos", count=7)
+    for place in ("rose/0.png", "rose/1.png", "tulip/z.png"):
+        (tmp_path / "photos" / place).write_bytes(b"none")
     one = mpirun(1, PROGRAM, tmp_path)
-    assert [json.loads(line)[1] for line in one.splitlines()] == [40_000, 30_000, 50_000, 10_007, 10_007, 200, 3, 1797]
+    told = [json.loads(line) for line in one.splitlines()]
+    rows = [40_000, 30_000, 50_000, 10_007, 10_007, 200, 3, 1797, 13, 13, 1]
+    assert [each[1] for each in told] == rows
+    assert [each[4] for each in told[-3:]] == [[], [13], []] and [len(each[5]) for each in told[-3:]] == [3, 3, 0]
     (tmp_path / "raw/edges.parquet").unlink()
     for ranks in (2, 3, 4):
         assert mpirun(ranks, PROGRAM, tmp_path) == one
