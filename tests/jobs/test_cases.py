@@ -6,6 +6,7 @@ import pathlib
 import struct
 
 import pytest
+from small_photos import folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASES = ROOT / "jobs"
@@ -92,3 +93,22 @@ def test_anomalies_of_a_file_are_found(tmp_path, hvdedge, record):
     metrics = record(tmp_path / "anomaly/a", "evaluate")["metrics"]
     assert 0 < metrics["anomalies"] < 0.5 and metrics["auc"] > 0.5
     assert {*metrics["baselines"]} == {"z_score"}
+
+
+def test_photos_in_folders_are_told_apart(tmp_path, hvdedge, record):
+    folder(tmp_path / "photos", ("rose", "tulip"), 30)
+    (tmp_path / "photos" / "rose" / "0.png").write_bytes(b"none")
+    (tmp_path / "photos" / "license.txt").write_text("of nobody\n")
+    text = (CASES / "flowers.toml").read_text().replace('"flowers" #', '"photos" #').replace("= 64\n", "= 12\n")
+    text = text.replace("[64, 64, 3]", "[12, 12, 3]").replace("[compress.fixed_point]\n", "")
+    (tmp_path / "photos.toml").write_text(text.replace("batch_size = 32", "batch_size = 4\nfilters = 4"))
+    words = ("--results", tmp_path, "--run", "a", "--ranks", 2, "--to", "train")
+    changes = ("--set", "train.epochs=2", "--set", "train.learning_rate=0.01")
+    done = hvdedge("run", tmp_path / "photos.toml", *words, *changes)
+    assert done.status == 0, done.err
+    run = tmp_path / "flowers/a"
+    prepared = record(run, "prepare")
+    assert prepared["metrics"]["totals"]["rows"] == 59 and prepared["metrics"]["totals"]["rows_set_aside"] == 1
+    assert [event["what"] for event in prepared["events"]] == ["no_images_left_out", "images_set_aside"]
+    assert record(run, "extract")["metrics"]["shape"] == [12, 12, 3]
+    assert record(run, "train")["metrics"]["accuracy"] >= 0.5

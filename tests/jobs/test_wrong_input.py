@@ -125,7 +125,7 @@ def test_a_pipeline_of_ones_own_needs_no_section_for_stages_that_do_not_run(hvde
     one_line(hvdedge("show", tmp_path / "results", "--csv"), "--csv")
     one_line(hvdedge("show", tmp_path / "rows.csv"), "a file, allowed: a folder of results", "run a pipeline on it")
     one_line(hvdedge(*words[:4], "--run", "new", "--from", "clean"), "name it by --run such as r, or leave --from out")
-    allowed = "allowed: autoencoder, cnn, dense, embedding, gcn, rnn, segment_rnn; name one under"
+    allowed = "allowed: autoencoder, cnn, dense, embedding, gcn, resnet, rnn, segment_rnn; name one under"
     one_line(hvdedge(*words, "--to", "train"), f"train.model: received nothing, {allowed}")
     one_line(hvdedge(*words, "--from", "train"), "--from", "allowed: prepare, clean, profile, report", "no [train]")
 
