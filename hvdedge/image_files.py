@@ -124,7 +124,7 @@ def _decode(image: Any, form: Form, most_pixels: int, memory_bytes: int) -> np.n
         image.draft(None, (side, side))
     _check_bytes(held + HELD_BYTES * image.width * image.height, f"for {width} x {height} pixels", memory_bytes)
     image.load()  # before EXIF is asked for, which in a PNG may stand behind the pixels: what is broken is told here
-    turn = TURNS.get(_orientation(image))
+    turn = TURNS.get(_orientation(image) or 1)
     image = _coloured(image)
     image = _fitted(image if turn is None else image.transpose(turn), form)
     return np.asarray(image.convert("L") if form.channels == 1 else image, np.uint8).reshape(-1)

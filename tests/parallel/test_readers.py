@@ -1,9 +1,10 @@
-"""JSON lines, Parquet and IDX files, graphs with their edges, and images are the same table on 1 to 4 ranks."""
+"""JSON lines, Parquet and IDX files, graphs, images and HDF5 files are the same table on 1 to 4 ranks."""
 
 import gzip
 import json
 import struct
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ PROGRAM = """
 import hashlib, json, pathlib, sys, tempfile
 import pyarrow as pa
 from mpi4py import MPI
-from hvdedge.datasets import digits_graph, graph_npz, idx, image_folder, json_lines, parquet
+from hvdedge.datasets import digits_graph, graph_npz, hdf5, idx, image_folder, json_lines, parquet
 from hvdedge.parallel import MeteredComm
 from hvdedge.tables import gather_table
 from hvdedge.workspace import QUARANTINE, Source, Workspace
@@ -23,6 +24,7 @@ folder = pathlib.Path(sys.argv[1])
 tables = (json_lines, "a.jsonl"), (json_lines, "b.json"), (parquet, "a.parquet"), (idx, "images"), (idx, "images.gz")
 tables += (graph_npz, "graph.npz"), (graph_npz, "three.npz"), (digits_graph, "")
 tables += (image_folder, "photos/*/*"), (image_folder, "photos/*/*"), (image_folder, "photos/rose/1.jpg")
+tables += (hdf5, "*.h5"), (hdf5, "three.hdf5")
 scratch = tempfile.mkdtemp()
 for reader, name in tables:
     work = Workspace(folder, pathlib.Path(tempfile.mkdtemp(dir=scratch)), 64_000_000)
@@ -61,11 +63,19 @@ def test_all_are_the_same_on_any_number_of_ranks(mpirun, tmp_path):
     folder(tmp_path / "photos", count=7)
     for place in ("rose/0.png", "rose/1.png", "tulip/z.png"):
         (tmp_path / "photos" / place).write_bytes(b"none")
+    for number in range(2):
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            for split, count in (("train", 1007), ("test", 50 + number)):
+                file[f"{split}/x"] = np.random.default_rng(number).normal(size=(count, 2, 3))
+                text = [f"é{n}" * (n % 9) for n in range(count)]
+                file.create_dataset(f"{split}/t", data=text, chunks=(40,), compression="gzip")
+    with h5py.File(tmp_path / "three.hdf5", "w") as file:
+        file["x_train"], file["x_test"] = [1, 2], [3]
     one = mpirun(1, PROGRAM, tmp_path)
     told = [json.loads(line) for line in one.splitlines()]
-    rows = [40_000, 30_000, 50_000, 10_007, 10_007, 200, 3, 1797, 13, 13, 1]
+    rows = [40_000, 30_000, 50_000, 10_007, 10_007, 200, 3, 1797, 13, 13, 1, 2115, 3]
     assert [each[1] for each in told] == rows
-    assert [each[4] for each in told[-3:]] == [[], [13], []] and [len(each[5]) for each in told[-3:]] == [3, 3, 0]
+    assert [each[4] for each in told[8:11]] == [[], [13], []] and [len(each[5]) for each in told[8:11]] == [3, 3, 0]
     (tmp_path / "raw/edges.parquet").unlink()
     for ranks in (2, 3, 4):
         assert mpirun(ranks, PROGRAM, tmp_path) == one
