@@ -25,10 +25,10 @@ FREE_BYTES = 1 << 23  # unpacked bytes that need no ratio
 PACKED = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ", "xz"), (b"PK", "zip"))
 OTHER_FORMATS = (
     (b"PAR1", "a Parquet file", 'set prepare.reader = "parquet"'),
-    (b"\x89HDF", "an HDF5 file", "convert it first"),
+    (b"\x89HDF", "an HDF5 file", 'set prepare.reader = "hdf5"'),
     (b"%PDF", "a PDF file", "convert it first"),
-    (b"\x89PNG", "an image", "remove the file"),
-    (b"\xff\xd8\xff", "an image", "remove the file"),
+    (b"\x89PNG", "an image", 'remove it, or set prepare.reader = "image_folder"'),
+    (b"\xff\xd8\xff", "an image", 'remove it, or set prepare.reader = "image_folder"'),
     (b"SQLite format 3", "a database", "export its tables first"),
     (b"\xd0\xcf\x11\xe0", "an old spreadsheet", "export it as CSV first"),
     (b"version https://git-lfs", "a Git LFS pointer", "type 'git lfs pull' to get the file itself"),

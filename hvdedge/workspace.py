@@ -1,9 +1,11 @@
 """What a method may use besides its rows: the run's folder, scratch space, a memory limit, and the stage's journal."""
 
 import fcntl
+import functools
 import pathlib
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,8 +127,12 @@ class Source:
 
     def name(self, path: pathlib.Path) -> str:
         """Return the shortest name that tells `path` from the other files: its own, or one below their folder."""
-        names = [other.name for other in self.paths]
-        return path.name if names.count(path.name) <= 1 else str(path)
+        return path.name if self._counts[path.name] <= 1 else str(path)
+
+    @functools.cached_property
+    def _counts(self) -> Counter[str]:
+        """How many of the files have a name; counted once, as a folder may hold tens of thousands."""
+        return Counter(path.name for path in self.paths)
 
 
 def _remove_if_left(folder: pathlib.Path) -> None:

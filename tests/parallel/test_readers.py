@@ -1,4 +1,4 @@
-"""JSON lines, Parquet and IDX files, graphs, images and HDF5 files are the same table on 1 to 4 ranks."""
+"""JSON lines, Parquet and IDX files, graphs, images, HDF5 and lines are the same table on 1 to 4 ranks."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ PROGRAM = """
 import hashlib, json, pathlib, sys, tempfile
 import pyarrow as pa
 from mpi4py import MPI
-from hvdedge.datasets import digits_graph, graph_npz, hdf5, idx, image_folder, json_lines, parquet
+from hvdedge.datasets import digits_graph, graph_npz, hdf5, idx, image_folder, json_lines, parquet, text_lines
 from hvdedge.parallel import MeteredComm
 from hvdedge.tables import gather_table
 from hvdedge.workspace import QUARANTINE, Source, Workspace
@@ -24,13 +24,13 @@ folder = pathlib.Path(sys.argv[1])
 tables = (json_lines, "a.jsonl"), (json_lines, "b.json"), (parquet, "a.parquet"), (idx, "images"), (idx, "images.gz")
 tables += (graph_npz, "graph.npz"), (graph_npz, "three.npz"), (digits_graph, "")
 tables += (image_folder, "photos/*/*"), (image_folder, "photos/*/*"), (image_folder, "photos/rose/1.jpg")
-tables += (hdf5, "*.h5"), (hdf5, "three.hdf5")
+tables += (hdf5, "*.h5"), (hdf5, "three.hdf5"), (text_lines, "sms.*")
 scratch = tempfile.mkdtemp()
 for reader, name in tables:
     work = Workspace(folder, pathlib.Path(tempfile.mkdtemp(dir=scratch)), 64_000_000)
-    options = {"cache": str(folder / "cache"), "height": 9, "width": 8} if reader is image_folder else {}
+    options = {image_folder: {"cache": str(folder / "cache"), "height": 9, "width": 8}, text_lines: {"separator": "\t"}}
     paths = sorted(folder.glob(name)) if "*" in name else [folder / name]
-    table = reader.read(Source(tuple(paths), work), comm, **options)
+    table = reader.read(Source(tuple(paths), work), comm, **options.get(reader, {}))
     everything = gather_table(table.to_arrow(), comm).combine_chunks()
     digest = hashlib.sha256(repr(everything.to_pydict()).encode()).hexdigest()
     cached = [event["images"] for event in work.events if event["what"] == "images_from_cache"]
@@ -71,9 +71,14 @@ def test_all_are_the_same_on_any_number_of_ranks(mpirun, tmp_path):
                 file.create_dataset(f"{split}/t", data=text, chunks=(40,), compression="gzip")
     with h5py.File(tmp_path / "three.hdf5", "w") as file:
         file["x_train"], file["x_test"] = [1, 2], [3]
+    sms = [f'{"spam" if n % 7 == 0 else "ham"}\t£{n} "for, you' + "é" * (n % 90) for n in range(35_000)]
+    sms[11], sms[30_000] = "no label", ""
+    for ending, encoding, count in (("latin", "latin-1", 35_000), ("utf16", "utf-16", 3000), ("utf8", "utf-8", 9)):
+        (tmp_path / f"sms.{ending}").write_bytes("\r\n".join(sms[:count]).encode(encoding))
+    (tmp_path / "sms.gz").write_bytes(gzip.compress((tmp_path / "sms.latin").read_bytes(), 1))
     one = mpirun(1, PROGRAM, tmp_path)
     told = [json.loads(line) for line in one.splitlines()]
-    rows = [40_000, 30_000, 50_000, 10_007, 10_007, 200, 3, 1797, 13, 13, 1, 2115, 3]
+    rows = [40_000, 30_000, 50_000, 10_007, 10_007, 200, 3, 1797, 13, 13, 1, 2115, 3, 2 * 34_998 + 2999 + 9]
     assert [each[1] for each in told] == rows
     assert [each[4] for each in told[8:11]] == [[], [13], []] and [len(each[5]) for each in told[8:11]] == [3, 3, 0]
     (tmp_path / "raw/edges.parquet").unlink()
