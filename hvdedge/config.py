@@ -468,6 +468,12 @@ def _sources(path: pathlib.Path, prepare: Prepare, results: pathlib.Path | None)
             raise InputError(
                 f"{path}: prepare.source: received {one!r}, a folder without files; name one that has some"
             )
+        for file in files:
+            if not _is_text(file):
+                raise InputError(
+                    f"{path}: prepare.source: received {one!r}, with a name that is no UTF-8, {os.fsencode(file)!r}, "
+                    "allowed: names in UTF-8, which TOML and the record can hold; rename it"
+                )
         found += files
     if checksums and len(checksums) != len(found):
         raise InputError(
@@ -475,6 +481,11 @@ def _sources(path: pathlib.Path, prepare: Prepare, results: pathlib.Path | None)
             "allowed: one a file, or none; change them"
         )
     return tuple(found)
+
+
+def _is_text(path: pathlib.Path) -> bool:
+    """Tell whether a path is UTF-8; Python holds other bytes as half characters, which cannot be written."""
+    return not any("\udc80" <= character <= "\udcff" for character in str(path))
 
 
 def _below(path: pathlib.Path, value: str, folder: pathlib.Path) -> list[pathlib.Path]:

@@ -150,6 +150,14 @@ def test_a_folder_is_read_with_all_below_it_but_for_the_pipeline_and_never_with_
         assert [place.name for place in found] == ["a.csv"]
 
 
+def test_a_name_that_is_no_utf8_is_one_line(pipeline, tmp_path):
+    (tmp_path / "folder").mkdir()
+    open(os.fsencode(tmp_path / "folder") + b"/a\xff.csv", "w").close()
+    line = r"prepare.source: received 'folder', with a name that is no UTF-8, b'.*/a\\xff.csv', allowed: names in"
+    with pytest.raises(InputError, match=line):
+        pipeline(MINIMAL.replace("rows.csv", "folder"))
+
+
 def test_a_missing_source_says_where_it_can_be_had(pipeline):
     text = MINIMAL.replace('source = "rows.csv"', 'source = "none.csv"\norigin = "the archive"\nsha256 = "abc"')
     with pytest.raises(
@@ -235,6 +243,13 @@ WRONG = [
     ("=3", "--set", "KEY=VALUE"),
     ("case.x=3", "--set", "not a section; set case itself"),
 ]
+
+
+def test_numbers_that_an_option_allows_are_named(pipeline):
+    text = MINIMAL.replace('"csv"', '"image_folder"')
+    assert pipeline(text, ["prepare.channels=1"]).sections["prepare"].choices["reader"].options["channels"] == 1
+    with pytest.raises(InputError, match="prepare.channels: received 2, allowed: 1, 3; name one of these"):
+        pipeline(text, ["prepare.channels=2"])
 
 
 @pytest.mark.parametrize(("change", "where", "says"), WRONG, ids=[change for change, _, _ in WRONG])
