@@ -2,14 +2,18 @@
 
 import gzip
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
+from hvdedge.weight_coding import MAGIC, Place, pack, unpack
+
 BATCH_ROWS = 256
-LATENCY_RUNS = 50
+LATENCY_RUNS, LATENCY_SECONDS = 50, 0.2  # at least, of both
 RECURRENT = ("Bidirectional", "GRU", "LSTM")
+INTEGERS = {np.int8: (-128, 127), np.int16: (-32768, 32767)}
+NUMBERS = {0: "<f4", 9: "i1"}  # TensorFlow Lite's types of buffers that are coded -> NumPy's
 
 
 @dataclass
@@ -18,24 +22,40 @@ class CompressedModel:
 
     Args:
         model: the keras.Model with the weights as they are now.
-        integer: whether it is stored with 8-bit integers for weights and, but for level numbers among quantities and
-            the states of recurrent layers, activations.
+        bits: of the integers that it is stored with, 8 or 16, for activations, but for level numbers among quantities
+            and the states of recurrent layers; its weights have 8 then. 0: it is stored in float32.
+        kept: place among the trainable weights -> which of its numbers are not pruned.
+        coding: how the file is coded: by gzip; or weights in as few bits as they have different values; or these by an
+            entropy coder.
     """
 
     model: Any
-    integer: bool = False
+    bits: Literal[0, 8, 16] = 0
+    kept: dict[int, np.ndarray] = field(default_factory=dict)
+    coding: Literal["gzip", "packed", "entropy"] = "gzip"
 
-    def weights_left(self) -> float:
-        """Return the share of the weights that is not zero."""
-        weights = [np.asarray(weight) for weight in self.model.trainable_weights]
-        return sum(int(np.count_nonzero(weight)) for weight in weights) / sum(weight.size for weight in weights)
+    @property
+    def suffix(self) -> str:
+        """How the name of its file ends."""
+        return ".tflite.gz" if self.coding == "gzip" else ".tflite.packed"
+
+    @property
+    def weights(self) -> int:
+        """How many numbers of its weights are not zero."""
+        return sum(int(np.count_nonzero(np.asarray(weight))) for weight in self.model.trainable_weights)
 
     def store(self, sample: np.ndarray) -> bytes:
-        """Return the TensorFlow Lite file, gzipped, as zeroed weights are small only then.
+        """Return the TensorFlow Lite file, coded.
 
         Args:
             sample: training rows, float32 (rows, ...), from which the ranges of integer activations are taken.
         """
+        file = self._converted(sample)
+        if self.coding == "gzip":
+            return gzip.compress(file, mtime=0)
+        return pack(file, _weights_of(file), entropy=self.coding == "entropy")
+
+    def _converted(self, sample: np.ndarray) -> bytes:
         import tensorflow as tf
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -50,14 +70,37 @@ class CompressedModel:
             converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
         else:
             converter = tf.lite.TFLiteConverter.from_keras_model(self.model)
-        if self.integer:
+        if self.bits:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         keeps_floats = is_recurrent or (is_float and has_levels)  # level numbers among quantities are lost in 8 bits
-        if self.integer and not keeps_floats:
+        if self.bits and not keeps_floats:
             converter.representative_dataset = lambda: ([row[None]] for row in sample)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type = converter.inference_output_type = tf.int8
-        return gzip.compress(converter.convert(), mtime=0)
+            ways = {
+                8: (tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.int8),
+                16: (tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8, tf.int16),
+            }
+            operations, type_ = ways[self.bits]
+            converter.target_spec.supported_ops = [operations]
+            converter.inference_input_type = converter.inference_output_type = type_
+        return converter.convert()
+
+
+def _weights_of(file: bytes) -> list[Place]:
+    """Return where the constant numbers of a TensorFlow Lite file lie."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAsModel(file, 0)
+    first = np.frombuffer(file, np.uint8).__array_interface__["data"][0]
+    places = {}
+    for number in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(number)
+        for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+            content = model.Buffers(tensor.Buffer()).DataAsNumpy()
+            if tensor.Type() in NUMBERS and isinstance(content, np.ndarray):
+                type_ = NUMBERS[tensor.Type()]
+                start = content.__array_interface__["data"][0] - first
+                places[start] = Place(start, len(content) // np.dtype(type_).itemsize, type_)
+    return [places[start] for start in sorted(places)]
 
 
 class Runner:
@@ -66,7 +109,8 @@ class Runner:
     def __init__(self, stored: bytes, threads: int = 1):
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter = Interpreter(model_content=gzip.decompress(stored), num_threads=threads)
+        file = unpack(stored) if stored.startswith(MAGIC) else gzip.decompress(stored)
+        self._interpreter = Interpreter(model_content=file, num_threads=threads)
         self._rows = -1
         self._at_once = BATCH_ROWS if self._interpreter.get_input_details()[0]["shape_signature"][0] < 0 else 1
 
@@ -75,15 +119,15 @@ class Runner:
         parts = [self._invoke(x[start : start + self._at_once]) for start in range(0, len(x), self._at_once)]
         return np.concatenate(parts) if parts else np.empty((0, *self._output()["shape"][1:]), np.float32)
 
-    def latency_seconds(self, row: np.ndarray) -> float:
-        """Return the median time of one row on this host."""
+    def latencies_seconds(self, row: np.ndarray) -> np.ndarray:
+        """Return the times that one row took on this host, again and again: float64 (times,)."""
         self._invoke(row[None])
-        taken = []
-        for _ in range(LATENCY_RUNS):
+        taken: list[float] = []
+        while len(taken) < LATENCY_RUNS or sum(taken) < LATENCY_SECONDS:
             began = time.perf_counter()
             self._invoke(row[None])
             taken.append(time.perf_counter() - began)
-        return float(np.median(taken))
+        return np.array(taken)
 
     def _invoke(self, x: np.ndarray) -> np.ndarray:
         if len(x) != self._rows:
@@ -100,14 +144,14 @@ class Runner:
 
 
 def _to_integer(values: np.ndarray, entry: dict) -> np.ndarray:
-    if entry["dtype"] != np.int8:
+    if entry["dtype"] not in INTEGERS or not entry["quantization"][0]:
         return values.astype(entry["dtype"])
     scale, zero = entry["quantization"]
-    return np.clip(np.round(values / scale + zero), -128, 127).astype(np.int8)
+    return np.clip(np.round(values / scale + zero), *INTEGERS[entry["dtype"]]).astype(entry["dtype"])
 
 
 def _from_integer(values: np.ndarray, entry: dict) -> np.ndarray:
-    if entry["dtype"] != np.int8:
+    if entry["dtype"] not in INTEGERS:
         return values.astype(np.float32)
     scale, zero = entry["quantization"]
     return ((values.astype(np.float32) - zero) * scale).astype(np.float32)

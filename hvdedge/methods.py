@@ -38,6 +38,7 @@ _TYPES = {
             "Several",
             "SomeRanks",
             "Natural",
+            "Bits",
             "Positive",
             "NonNegative",
             "Share",

@@ -21,6 +21,9 @@ Several = Annotated[int, Meta(ge=2)]
 SomeRanks = Annotated[int, Meta(ge=1, description="a whole number from 1, fewer than there are ranks")]
 """How many of the ranks do something else than the others; held against their number before anything runs."""
 
+Bits = Annotated[int, Meta(ge=1, le=8)]
+"""How many bits a code has, of up to a byte."""
+
 Natural = Annotated[int, Meta(ge=0)]
 """A whole number that may be zero."""
 

@@ -285,13 +285,16 @@ class Stage:
         self.log.setLevel(logging.INFO)
         self.log.info("%s begins on %d ranks", self.name, self.comm.size)
 
+    def costs(self) -> dict[str, Any]:
+        """Return what this rank cost so far, as its record has it."""
+        host = socket.gethostname()
+        return self.meter.read(self.cluster.watts(host), self._hosts.count(host))
+
     def end(self) -> None:
         """Collective. Gather what each rank cost and wrote, and say that the stage is done."""
         host = socket.gethostname()
-        hosts = allgather_json(host, self.comm)
-        costs = self.meter.read(self.cluster.watts(host), hosts.count(host))
         told = allgather_json(
-            {"rank": self._rank, "host": host, **costs, "outputs": msgspec.to_builtins(self._outputs)}, self.comm
+            {"rank": self._rank, "host": host, **self.costs(), "outputs": msgspec.to_builtins(self._outputs)}, self.comm
         )
         self.log.info("%s is done", self.name)
         if os.environ.get("HVDEDGE_PROGRESS") == "events":

@@ -1,19 +1,21 @@
-"""8-bit integers for weights and activations, their ranges taken from training rows.
+"""Integers for weights and activations, their ranges taken from training rows.
+
+Weights have 8 bits, each row of a kernel in its own range; activations 8 or 16.
 
 Source: Jacob et al. 2018, Quantization and training of neural networks for efficient integer-arithmetic-only inference.
 """
 
 import dataclasses
-
-import numpy as np
+from typing import Literal
 
 from hvdedge.compressed import CompressedModel
+from hvdedge.retraining import Retraining
 
 
-def compress(model: CompressedModel, data: np.ndarray) -> CompressedModel:
-    """Return the model to be stored, and run, in 8-bit integers; no option, as TensorFlow Lite has one such form.
+def compress(model: CompressedModel, data: Retraining, *, bits: Literal[8, 16] = 8) -> CompressedModel:
+    """Return the model to be stored, and run, in integers.
 
     Args:
-        data: training rows, float32 (rows, ...), from which the ranges of the activations are taken when it is stored.
+        bits: of activations. 16 tell more apart, and take longer.
     """
-    return dataclasses.replace(model, integer=True)
+    return dataclasses.replace(model, bits=bits)

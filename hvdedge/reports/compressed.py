@@ -12,6 +12,9 @@ COLUMNS = (
     Column("ratio", "smaller", "times"),
     Column("weights_left", "", "share"),
     Column("latency_seconds", "latency", "seconds"),
+    Column("latency_p95_seconds", "of 95 %", "seconds"),
+    Column("latency_ratio", "to float32", "number"),
+    Column("joules_per_thousand", "of 1,000", "joules"),
 )
 MEASURES = ("accuracy", "mse", "mae")  # whichever the task has
 
