@@ -2,7 +2,7 @@
 
     file      = magic | lengths of the streams | head (JSON) | rest of the file | for each coded buffer its streams
     a buffer of up to 256 different numbers, zero aside, or of many zeros:
-        values    the codebook: what the codes stand for, by rising value
+        values    the codebook: what the codes stand for
         places    of what is not zero, as the zeros before each: a byte, 255 for 255 zeros with nothing behind them
         codes     of what is not zero, or of all where few are, packed into as few bits as there are numbers
     a buffer of numbers that 16 bits hold: those
@@ -98,15 +98,16 @@ def unpack(packed: bytes) -> bytes:
 
 def _coded(values: np.ndarray) -> tuple[dict, list[bytes]] | None:
     """Return what is told of a buffer, and its streams; None where it has too many different numbers."""
-    is_zero = values == 0
-    is_sparse = is_zero.mean() >= MANY_ZEROS and not np.signbit(values[is_zero]).any()
+    bits = values.view(f"u{values.itemsize}")  # as there are two zeros, of which one is kept
+    is_zero = bits == 0
+    is_sparse = is_zero.mean() >= MANY_ZEROS
     kept = values[~is_zero] if is_sparse else values
-    book, codes = np.unique(kept, return_inverse=True)
+    book, codes = np.unique(bits[~is_zero] if is_sparse else bits, return_inverse=True)
     told = {"kept": len(kept), "is_sparse": bool(is_sparse)}
     places = [_gaps(np.flatnonzero(~is_zero))] if is_sparse else []
     if len(book) <= MOST_VALUES:
-        bits = max(int(len(book) - 1).bit_length(), 1)
-        return told | {"bits": bits, "book": len(book)}, [*places, book.tobytes(), _packed(codes, bits)]
+        each = max(int(len(book) - 1).bit_length(), 1)
+        return told | {"bits": each}, [*places, book.tobytes(), _packed(codes, each)]
     if values.dtype == np.float32:
         for name, half in (("float16", _to_float16), ("bfloat16", _to_bfloat16)):
             halves = half(kept)
