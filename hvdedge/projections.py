@@ -12,14 +12,16 @@ Source: Achlioptas 2003, Database-friendly random projections.
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mpi4py import MPI
 
 from hvdedge.errors import InputError
 from hvdedge.sampling import uniform
-from hvdedge.tensors import Features
+
+if TYPE_CHECKING:  # it loads h5py, which new rows do not need
+    from hvdedge.tensors import Features
 
 Step = dict[str, Any]
 ROWS = 256  # at a time, so that their sums stay in the cache
@@ -36,7 +38,7 @@ def project(x: np.ndarray, step: Step) -> np.ndarray:
     return multiply(flat, np.zeros(flat.shape[1]), matrix)
 
 
-def projected(features: Features, step: Step, width: int, **facts: Any) -> Features:
+def projected(features: "Features", step: Step, width: int, **facts: Any) -> "Features":
     """Return the features after one more step, which leaves `width` columns."""
     spec = features.spec | {"input_shape": [width], "reductions": [*features.spec.get("reductions", []), step]}
 
@@ -46,7 +48,7 @@ def projected(features: Features, step: Step, width: int, **facts: Any) -> Featu
     return dataclasses.replace(features, spec=spec, batches=batches, facts={"columns": width, **facts})
 
 
-def flat_width(features: Features, name: str, most: int = 1 << 30) -> int:
+def flat_width(features: "Features", name: str, most: int = 1 << 30) -> int:
     """Return how many columns x has when laid flat.
 
     Raises:
@@ -70,7 +72,7 @@ def flat_width(features: Features, name: str, most: int = 1 << 30) -> int:
     return width
 
 
-def ends(features: Features, comm: MPI.Intracomm) -> tuple[np.ndarray, np.ndarray, int]:
+def ends(features: "Features", comm: MPI.Intracomm) -> tuple[np.ndarray, np.ndarray, int]:
     """Collective. Return each column's smallest and largest number, and the number of training rows."""
     width = math.prod(features.spec["input_shape"])
     found, rows = np.full((2, width), np.inf), np.zeros(1, np.int64)  # smallest, smallest negative
