@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge import joining
+from hvdedge import joining, known_columns
 from hvdedge.columns import shown
 from hvdedge.conversion import MISSING, RULES, TOO_LARGE, TYPE, Plan, convert
 from hvdedge.evidence import Evidence, is_measured, sampled, without
+from hvdedge.known_columns import KnownColumns
 from hvdedge.parallel import agree, allgather_json
 from hvdedge.spool import Spool
 from hvdedge.structure import missing as missing_
@@ -129,28 +130,19 @@ def assemble(
         empty = []  # a table of columns alone
     without_rows = [_without_rows(files.pop(number), source.paths[number]) for number in empty]
     pieces = [piece for piece in pieces if piece.number in files]
-    joined = _join(files, pieces, source, comm)
-    columns = [column.names[0] for column in joined]
-    by_number = {number: [0] * file.width for number, file in files.items()}
-    for place, column in enumerate(joined):
-        for number, at in column.at.items():
-            by_number[number][at] = place
-    plans = [Plan(None) for _ in columns]
-    if types:
-        plans = _plan(files, len(columns), by_number, pieces, _folded(missing), formats, comm)
-        _tell_open_days(columns, plans, workspace)
-        _tell_units(columns, plans, workspace)
-        if sentinels:
-            _find_sentinels(plans, files, by_number, pieces, comm)
-            _tell_sentinels(columns, plans, workspace)
+    if workspace.known is None:
+        columns, by_number, plans = _decide(files, pieces, source, comm, types, _folded(missing), formats, sentinels)
+    else:
+        columns, by_number, plans = _as_known(files, workspace.known)
     converter = _Converter(columns, plans, list(files), workspace)
     with agree(comm):
         batches = (batch for piece in pieces for batch in converter.convert(piece, by_number[piece.number]))
         table = Table.from_batches(converter.schema, batches, workspace)
     for counted in (converter.filled, converter.missing, converter.changed, converter.emptied, converter.unread):
         comm.Allreduce(MPI.IN_PLACE, counted, op=MPI.SUM)
-    _tell_unread(columns, plans, converter, workspace)
-    _tell_words(columns, plans, converter, workspace, comm)
+    if workspace.known is None:
+        _tell_unread(columns, plans, converter, workspace)
+        _tell_words(columns, plans, converter, workspace, comm)
     workspace.metrics["files"] = [file.metrics for file in files.values()]
     workspace.metrics["columns"] = {
         name: {"type": plan.type.name if plan.type else "text", "missing": int(absent), "changed": int(changed)}
@@ -162,6 +154,61 @@ def assemble(
     }
     tell_left_out(without_rows, workspace)
     return table
+
+
+def _decide(
+    files: dict[int, "_File"],
+    pieces: list[Piece],
+    source: Source,
+    comm: MPI.Intracomm,
+    types: bool,
+    spellings: tuple[str, ...],
+    formats: bool,
+    sentinels: bool,
+) -> tuple[list[str], dict[int, list[int]], list[Plan]]:
+    """Collective. Return the columns, where those of each file are among them, and how they are converted.
+
+    What is decided is kept for the rows to come.
+    """
+    workspace = source.workspace
+    joined = _join(files, pieces, source, comm)
+    columns = [column.names[0] for column in joined]
+    by_number = {number: [0] * file.width for number, file in files.items()}
+    for place, column in enumerate(joined):
+        for number, at in column.at.items():
+            by_number[number][at] = place
+    plans = [Plan(None) for _ in columns]
+    if types:
+        plans = _plan(files, len(columns), by_number, pieces, spellings, formats, comm)
+        _tell_open_days(columns, plans, workspace)
+        _tell_units(columns, plans, workspace)
+        if sentinels:
+            _find_sentinels(plans, files, by_number, pieces, comm)
+            _tell_sentinels(columns, plans, workspace)
+    others = [column.names[1:] for column in joined]
+    workspace.kept[known_columns.FILE] = known_columns.to_json(columns, plans, others, spellings)
+    return columns, by_number, plans
+
+
+def _as_known(files: dict[int, "_File"], known: KnownColumns) -> tuple[list[str], dict[int, list[int]], list[Plan]]:
+    """Return what `_decide` does, for new rows of a run whose columns are known."""
+    called = {
+        number: (file.metrics["file"], None if file.names is None else _numbered(file.names), file.width)
+        for number, file in files.items()
+    }
+    by_number = known.match(called)
+    seen: list[list[Evidence | None]] = []
+    for number, file in files.items():
+        at = dict(zip(by_number[number], file.evidence, strict=True))
+        seen.append([at.get(place) for place in range(len(known.columns))])
+    return known.names, by_number, known.plans(seen, [_decimal_mark(file) for file in files.values()])
+
+
+def _decimal_mark(file: "_File") -> str | None:
+    """Return the decimal mark that most columns of a file show, None where they show none."""
+    marks = [evidence.decimal_mark for evidence in file.evidence]
+    commas, points = marks.count(","), marks.count(".")
+    return None if commas == points else "," if commas > points else "."
 
 
 def tell_left_out(entries: Iterable[dict], workspace: Workspace) -> None:
@@ -341,9 +388,7 @@ def _plan(
     for number, file in files.items():
         for place, evidence in zip(places[number], file.evidence, strict=True):
             by_column[place][order[number]] = evidence
-        marks = [evidence.decimal_mark for evidence in file.evidence]
-        commas, points = marks.count(","), marks.count(".")
-        decimals.append(None if commas == points else "," if commas > points else ".")
+        decimals.append(_decimal_mark(file))
     seen = _values_seen(count, places, mine, comm)
     for held, values in zip(by_column, seen, strict=True):
         held[0].merge(values)

@@ -48,11 +48,13 @@ class Gaussian:
 
     Attributes:
         mean, covariance: (columns,), (columns, columns).
+        ridge: the share of its variance that is added to each column's.
     """
 
     def __init__(self, mean: np.ndarray, covariance: np.ndarray, ridge: float):
         self.mean = mean
         self.covariance = covariance
+        self.ridge = ridge
         self._ridge = ridge * np.diag(covariance) + FLOOR
         self._precision = np.linalg.inv(covariance + np.diag(self._ridge))
 

@@ -206,8 +206,11 @@ class Stage:
         return sorted(found)
 
     def write_table(self, name: str, table: Table) -> None:
-        """Collective. Write this rank's part of a table, and what the stage changed and set aside on the way."""
+        """Collective. Write this rank's part of a table, what the stage changed and set aside on the way, and keeps."""
         self._write_part(name, table)
+        with agree(self.comm):
+            for kept, value in self.workspace.kept.items() if self.is_root else ():
+                self.write_json(kept, value)
         changes = Table.from_batches(CHANGES, self.workspace.changes, self.workspace)
         self._write_part(f"changes/{self.name}", changes)
         quarantine = Table.from_batches(QUARANTINE, self.workspace.quarantine, self.workspace)

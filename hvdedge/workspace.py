@@ -8,12 +8,15 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from hvdedge.spool import Spool
+
+if TYPE_CHECKING:
+    from hvdedge.known_columns import KnownColumns
 
 PREFIX, LOCK = "hvdedge-", ".held"
 CHANGES = pa.schema(
@@ -68,10 +71,13 @@ class Workspace:
         memory_bytes: what the rank may hold; a table spills to scratch beyond a share of it.
         learned: the columns, or patterns, that are learnt or split by, and the option that names each: an invented cell
             there is a wrong example.
+        known: the columns of a run, where new rows are read for its model, as they were there.
     Attributes:
         metrics: what the stage's record shall say, set alike on every rank.
         events: what happened on the way, such as a method that adapted; for the record, too, and alike on every rank.
         shared: what several methods of a stage need and one has made, by name.
+        kept: small files of JSON that the stage shall leave in the run's folder for rows to come, name -> value, alike
+            on every rank.
         changes: this rank's batches of CHANGES, one row for each cell that a method changed; `after` is null where
             the cell was emptied, `column` is null where the whole row went (rule says why).
         quarantine: this rank's batches of QUARANTINE, one row for each row that could not be read, and for each cell
@@ -82,9 +88,11 @@ class Workspace:
     scratch: pathlib.Path
     memory_bytes: int
     learned: Mapping[str, str] = field(default_factory=dict)
+    known: "KnownColumns | None" = None
     metrics: dict[str, Any] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     shared: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.changes = Spool(CHANGES, self.scratch, self.table_bytes)

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mpi4py import MPI
 
-from hvdedge import imputation, series
+from hvdedge import fillings, imputation, series
 from hvdedge.columns import (
     CLOCKS,
     NUMBERS,
@@ -157,6 +157,7 @@ def clean(
         }
         table = work.fill_series(table, [*lines], order, by, True, lines)
         table = work.fill(table, [name for name in work.names if name not in lines], _suggest(usual, models))
+        table.workspace.kept[fillings.FILE] = fillings.to_json(usual, models, work.methods)
     table.workspace.metrics["missing"] = work.metrics(table)
     return table
 

@@ -42,6 +42,7 @@ from hvdedge.spool import Spool
 from hvdedge.tables import Table
 from hvdedge.workspace import CHANGES, Workspace
 
+FILE = "treatments.json"  # which columns are treated and how, without what they hold
 LEAST_KEY_BYTES = 16
 VARIABLES = "HVDEDGE_"  # only environment variables that begin so reach the ranks
 HASH_DIGITS = 32
@@ -94,13 +95,12 @@ def clean(
     chosen = _chosen(table, {"drop": drop, "hash": hash, "generalise": generalise, "mask": mask})
     checked = _check_quasi(table, chosen["drop"], quasi, k, suppress)
     secret = _key(key, key_variable, comm) if chosen["hash"] else b""
-    changes: dict[str, tuple[str, Change, pa.DataType]] = {}
-    for name in chosen["hash"]:
-        changes[name] = ("hashed", lambda column: _hashed(column, secret), pa.string())
-    for name in chosen["mask"]:
-        changes[name] = ("masked", lambda column: _masked(column, keep_first, keep_last), pa.string())
-    for name, step in _steps(table, chosen["generalise"], width, comm).items():
-        changes[name] = ("generalised", functools.partial(_generalised, step=step, form=STEPS[dates]), CATEGORY)
+    steps = _steps(table, chosen["generalise"], width, comm)
+    changes = _changes(chosen, secret, (keep_first, keep_last), steps, STEPS[dates])
+    table.workspace.kept[FILE] = {
+        **{treatment: chosen[treatment] for treatment in ("hash", "mask")},
+        "generalise": {name: None if step is None else str(step) for name, step in steps.items()},
+    }
     _blot(table.workspace, [*chosen["drop"], *changes])
     result = _change(table, chosen["drop"], changes)
     found: dict[str, object] = {}
@@ -109,6 +109,38 @@ def clean(
     counts = _log(result, {name: rule for name, (rule, _, _) in changes.items()}, comm)
     table.workspace.metrics["privacy"] = {"dropped": chosen["drop"], "changed": counts, **found}
     return result
+
+
+def treat(batch: pa.RecordBatch, kept: dict, comm: MPI.Intracomm, options: dict) -> pa.RecordBatch:
+    """Return new rows with their columns treated as those of the run were, of which FILE holds `kept`.
+
+    Args:
+        options: those of `clean`.
+    Raises:
+        InputError: where columns are hashed and the key is not there.
+    """
+    steps = {name: None if step is None else Decimal(step) for name, step in kept["generalise"].items()}
+    secret = _key(options["key"], options["key_variable"], comm) if kept["hash"] else b""
+    ends = options["keep_first"], options["keep_last"]
+    for name, (_, change, _) in _changes(kept, secret, ends, steps, STEPS[options["dates"]]).items():
+        if name in batch.schema.names:
+            place = batch.schema.get_field_index(name)
+            batch = batch.set_column(place, name, plain(change(batch.column(name))))
+    return batch
+
+
+def _changes(
+    chosen: dict, secret: bytes, ends: tuple[int, int], steps: dict[str, Decimal | None], form: str
+) -> dict[str, tuple[str, Change, pa.DataType]]:
+    """Return column -> the rule, what becomes of its cells, and their type then."""
+    changes: dict[str, tuple[str, Change, pa.DataType]] = {}
+    for name in chosen["hash"]:
+        changes[name] = ("hashed", functools.partial(_hashed, secret=secret), pa.string())
+    for name in chosen["mask"]:
+        changes[name] = ("masked", functools.partial(_masked, first=ends[0], last=ends[1]), pa.string())
+    for name, step in steps.items():
+        changes[name] = ("generalised", functools.partial(_generalised, step=step, form=form), CATEGORY)
+    return changes
 
 
 def _chosen(table: Table, patterns: dict[str, tuple[str, ...]]) -> dict[str, list[str]]:

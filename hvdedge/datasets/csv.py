@@ -29,6 +29,7 @@ from hvdedge.cell_kinds import ColumnModel
 from hvdedge.delimited import Dialect, Records, read_records, split_lines
 from hvdedge.errors import InputError
 from hvdedge.joining import folded
+from hvdedge.known_columns import KnownColumns
 from hvdedge.options import Positive
 from hvdedge.parallel import agree, allgather_json
 from hvdedge.record_blocks import Block, Blocks, even_end, find_start, line_ends
@@ -122,7 +123,7 @@ def read(
         )
     source = each_once(source, comm)
     files, pieces, errors = open_all(source.paths, unpack_ratio, comm)
-    plans, found = _plan(files, pieces, header, names, widths, comm)
+    plans, found = _plan(files, pieces, header, names, widths, source.workspace.known, comm)
     errors |= found
     if not plans:
         raise InputError(next(iter(errors.values())))
@@ -186,6 +187,7 @@ def _plan(
     header: Literal["auto"] | bool,
     names: tuple[str, ...],
     widths: tuple[int, ...],
+    known: KnownColumns | None,
     comm: MPI.Intracomm,
 ) -> tuple[dict[int, _Plan], dict[int, str]]:
     """Collective. Return how each file is to be read, and why the others cannot be."""
@@ -206,7 +208,7 @@ def _plan(
         for number in [piece.number for piece in pieces if not piece.start]:
             try:
                 file, sample, tail = files[number], samples.get(number, []), tails.get(number)
-                plan = _plan_file(file, sample, tail, header, names, widths)
+                plan = _plan_file(file, sample, tail, header, names, widths, known)
                 plans[number] = msgspec.to_builtins(plan, str_keys=True, enc_hook=ColumnModel.to_json)
             except InputError as error:
                 errors[number] = str(error)
@@ -267,6 +269,7 @@ def _plan_file(
     header: Literal["auto"] | bool,
     names: tuple[str, ...],
     widths: tuple[int, ...],
+    known: KnownColumns | None,
 ) -> _Plan:
     size = HEAD_BYTES
     head, data = _text(file, 0, size, file.size <= size)
@@ -275,19 +278,28 @@ def _plan_file(
         size *= 2
         head, data = _text(file, 0, size, file.size <= size)
     complete = file.size <= size
-    told = header != "auto" or bool(names)
+    told = header != "auto" or bool(names) or known is not None
     _check_start(file, head, complete, told)  # the search for a dialect takes long where quotes close nothing
     dialect = dialect_.repair([head, *samples])
     found = dialect
     if widths:
         dialect = Dialect("", "", "", cuts=_cuts(file, widths))
     records = read_records(head, dialect, complete=complete)
+    if known is not None:
+        header = known.header(records.rows, header)
+        names = () if header is True else names
     layout = layout_.repair(records.rows, header=header, complete=complete, dialect=dialect)
+    if known is not None and header is not True and known.is_one_text(layout.width):
+        dialect = Dialect("", "", "")
+        records = read_records(head, dialect, complete=complete)
+        layout = layout_.repair(records.rows, header=False, complete=complete, dialect=dialect)
     if records.astray:
         records = read_records(head, dialect, layout.width + layout.surplus, complete, layout.columns)
         layout = layout_.repair(records.rows, header=header, complete=complete, dialect=dialect)
     rows = records.rows
     _check_table(file, head, rows, dialect, layout, told)
+    if names and known is not None:
+        names = tuple(known.without_label(names, layout.width))
     if names and len(names) != layout.width:
         raise InputError(
             f"{file.path}: prepare.names: received {len(names)} names, the file has {layout.width} columns; "

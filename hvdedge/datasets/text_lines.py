@@ -110,6 +110,8 @@ def _batches(
         labels: list[str | None] = [told] * len(texts)
         if separator:
             parts = [line.partition(separator) for line in texts]
+            if source.workspace.known is not None:  # new rows, of which the label is what is asked
+                parts = [(before, between, after) if between else ("", " ", before) for before, between, after in parts]
             is_row = np.array([bool(between) for _, between, _ in parts], bool)
             if not is_row.all():
                 odd = [text for text, is_kept in zip(texts, is_row, strict=True) if not is_kept]

@@ -9,7 +9,7 @@ column; with more of them the column is text, since they may be what a cleaner c
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hvdedge.evidence import Evidence
@@ -94,6 +94,17 @@ def repair(
         _mixed(name, total),
         _scale(total) if name in ("integer", "float") else "",
     )
+
+
+def format_of(name: Name, evidence: Evidence, mark: str | None, usual: FileFormat) -> FileFormat:
+    """Return how a file writes a column whose type is known, by its own cells, else as is `usual`.
+
+    Args:
+        mark: the decimal mark that the file's other columns show, None where they show none.
+    """
+    found = _format(name, evidence, Evidence(), evidence.decimal_mark or mark or usual.decimal)
+    is_told = evidence.counts["day_first"] != evidence.counts["month_first"]
+    return found if is_told else replace(found, day_first=usual.day_first)
 
 
 def _format(name: Name, evidence: Evidence, total: Evidence, decimal: str) -> FileFormat:
