@@ -181,6 +181,24 @@ def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, fir
 
 
 @main.command()
+@click.argument("run", type=click.Path(path_type=pathlib.Path))
+@click.argument("file")
+@click.option("--output", default="-", show_default=True, help="The CSV file to write; - for standard output.")
+@click.option("--model", "name", help="A compressed model of the run; by default the smallest of those about as good.")
+def predict(run: pathlib.Path, file: str, output: str, name: str | None) -> None:
+    """Tell the new rows in FILE, a file, folder or pattern, by the model of a RUN: neither MPI nor, mostly, TensorFlow.
+
+    What is told of them as a whole, such as rows that could not be read, stands on standard error.
+    """
+    from hvdedge import alone
+
+    alone.install()
+    from hvdedge import prediction
+
+    prediction.predict(run, file, output, name, lambda line: click.echo(f"hvdedge: {line}", err=True))
+
+
+@main.command()
 @click.argument("results", type=click.Path(path_type=pathlib.Path))
 def report(results: pathlib.Path) -> None:
     """Collect all runs below RESULTS into tables, plots and one HTML page."""

@@ -37,21 +37,17 @@ class Filled:
 
 
 class Fillings:
-    """Fills the empty cells of new rows."""
+    """Fills the empty cells of new rows, of those columns of `names` that clean filled."""
 
-    def __init__(self, value: Mapping[str, Any]):
+    def __init__(self, value: Mapping[str, Any], names: Sequence[str]):
         self.usual: dict[str, pa.Array] = {
             name: pa.array([one["value"]], pa.string()).cast(pa.type_for_alias(one["type"]))
             for name, one in value["usual"].items()
+            if name in names
         }
         self.methods: dict[str, str] = value["methods"]
         self.models = [_model(one) for one in value["models"]]
         self.filled: dict[str, Filled] = {}
-
-    @property
-    def needed(self) -> list[str]:
-        """The columns by which others are filled."""
-        return list(dict.fromkeys(name for model in self.models for name in model.coordinates.columns))
 
     def fill(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows with fewer empty cells; a column that is not there is not filled, and is empty for others."""

@@ -111,8 +111,8 @@ def clean(
     return result
 
 
-def treat(batch: pa.RecordBatch, kept: dict, comm: MPI.Intracomm, options: dict) -> pa.RecordBatch:
-    """Return new rows with their columns treated as those of the run were, of which FILE holds `kept`.
+def treatment(kept: dict, options: dict, comm: MPI.Intracomm) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    """Return what treats the columns of new rows as those of the run were, of which FILE holds `kept`.
 
     Args:
         options: those of `clean`.
@@ -122,11 +122,16 @@ def treat(batch: pa.RecordBatch, kept: dict, comm: MPI.Intracomm, options: dict)
     steps = {name: None if step is None else Decimal(step) for name, step in kept["generalise"].items()}
     secret = _key(options["key"], options["key_variable"], comm) if kept["hash"] else b""
     ends = options["keep_first"], options["keep_last"]
-    for name, (_, change, _) in _changes(kept, secret, ends, steps, STEPS[options["dates"]]).items():
-        if name in batch.schema.names:
-            place = batch.schema.get_field_index(name)
-            batch = batch.set_column(place, name, plain(change(batch.column(name))))
-    return batch
+    changes = _changes(kept, secret, ends, steps, STEPS[options["dates"]])
+
+    def treat(batch: pa.RecordBatch) -> pa.RecordBatch:
+        for name, (_, change, _) in changes.items():
+            if name in batch.schema.names:
+                place = batch.schema.get_field_index(name)
+                batch = batch.set_column(place, name, plain(change(batch.column(name))))
+        return batch
+
+    return treat
 
 
 def _changes(
