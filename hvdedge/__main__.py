@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING
@@ -193,6 +194,7 @@ def predict(run: pathlib.Path, file: str, output: str, name: str | None) -> None
     from hvdedge import alone
 
     alone.install()
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # the usual one keeps what was needed once
     from hvdedge import prediction
 
     prediction.predict(run, file, output, name, lambda line: click.echo(f"hvdedge: {line}", err=True))

@@ -28,7 +28,7 @@ from hvdedge.workspace import Source, Workspace
 TEXT_READERS = ("csv", "json_lines")  # whose cells become values by what is known of their columns
 NAMELESS = re.compile(r"column_\d+")
 BLOCK_ROWS = 256  # encoded at once: where blocks end is the same whatever the batches of a table are
-MEMORY_BYTES = 64_000_000  # of the tables; what is more goes to scratch
+MEMORY_BYTES = 32_000_000  # of tables of text; what is more goes to scratch
 LEVELLED = ("one_hot", "embed", "aggregate")
 
 Block = tuple[pa.RecordBatch, np.ndarray, np.ndarray]
@@ -61,6 +61,8 @@ class NewRows:
         self.workspace = workspace
         self.reader, options = _reader(run, self.known, paths)
         self.known.lacking = self.reader == "json_lines"
+        if self.reader not in TEXT_READERS:  # some of which take no row that is large beside it
+            workspace.memory_bytes = max(workspace.memory_bytes, run.options("prepare")["memory_bytes"])
         read = methods.find("datasets", self.reader, "prepare.reader").load()
         source = Source(tuple(paths), workspace)
         try:

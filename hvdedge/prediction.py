@@ -195,8 +195,8 @@ class _Rejected:
 
     def told(self, place: pathlib.Path | None) -> str:
         """Return the line for the user."""
-        whats = [f"{len(self.rows)} rows could not be read"] * bool(self.rows)
-        whats += [f"{self.cells} cells do not fit their columns and were taken for missing"] * bool(self.cells)
+        whats = [f"{_counted(len(self.rows), 'row')} could not be read"] * bool(self.rows)
+        whats += [f"{_counted(self.cells, 'cell')} of another type taken for missing"] * bool(self.cells)
         some = [
             f"{file} line {line}{f', {column}' if column else ''}: {text[:MOST_CHARACTERS]!r}"
             for file, line, column, text, _ in itertools.islice(self._all(), MOST_SHOWN)
@@ -271,7 +271,7 @@ def _tell(
     place: pathlib.Path | None,
     tell: Callable[[str], None],
 ) -> None:
-    tell(f"{counts.rows:,} rows by the model {name}")
+    tell(f"{_counted(counts.rows, 'row')} by the model {name}")
     if told.score():
         tell(told.score())
     for event in rows.workspace.events:
@@ -288,9 +288,13 @@ def _tell(
     if unseen:
         tell(f"took values that training never saw for unknown ones: cells of {shown(unseen)}")
     if counts.without:
-        tell(f"{counts.without:,} rows have no whole window of their series before them, so no answer")
+        tell(f"{_counted(counts.without, 'row')} without an answer, as no whole window of their series ends there")
     if rejected.rows or rejected.cells:
         tell(rejected.told(place))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _beside(place: pathlib.Path) -> pathlib.Path:

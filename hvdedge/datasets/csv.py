@@ -300,6 +300,7 @@ def _plan_file(
     _check_table(file, head, rows, dialect, layout, told)
     if names and known is not None:
         names = tuple(known.without_label(names, layout.width))
+        names = names if len(names) == layout.width else ()  # what is lacking is told with the columns of all files
     if names and len(names) != layout.width:
         raise InputError(
             f"{file.path}: prepare.names: received {len(names)} names, the file has {layout.width} columns; "
