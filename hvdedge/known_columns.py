@@ -24,6 +24,7 @@ from hvdedge.structure.types import ColumnType, FileFormat, format_of
 
 FILE = "columns.json"
 HEADER_ROWS = 50  # among which a header is looked for
+LABEL_ROWS = 500  # among which labels are looked for
 ALIASES = ("bool", "float", "double", "string", "large_string", "date32[day]", "date64[ms]", "binary")
 EMPTY = ("", "na", "n/a", "nan", "null", "none")  # what means a missing value where the run read no text
 
@@ -44,7 +45,7 @@ class KnownColumns:
 
     Attributes:
         needed: those that have to be there; a file that lacks one is wrong input.
-        label: the one that new rows usually lack; "" for none.
+        label: the one that new rows usually lack; "" for none. `labels` are its values, where they are classes.
         lacking: whether a file may lack some of the needed ones, as a key of JSON may be left out.
         unknown: the columns of files that the run does not know, by what they are called; filled by `match`.
         by_place: the files without a header whose columns were taken by their places.
@@ -53,6 +54,7 @@ class KnownColumns:
     columns: tuple[KnownColumn, ...]
     needed: tuple[str, ...] = ()
     label: str = ""
+    labels: tuple[str, ...] = ()
     lacking: bool = False
     unknown: dict[str, None] = field(default_factory=dict)
     by_place: list[str] = field(default_factory=list)
@@ -78,10 +80,18 @@ class KnownColumns:
                 return True
         return asked
 
-    def is_one_text(self, width: int) -> bool:
-        """Tell whether a file of `width` columns, neither all nor all but the label, must be lines of one text each."""
+    def is_one_text(self, rows: Sequence[Sequence[str]]) -> bool:
+        """Tell whether the first rows of a file without a header are texts cut at some sign, one whole text each.
+
+        That can only be where the run has a label and a text alone; the label then stands in no row.
+        """
         rest = self.without_label(self.names, len(self.columns) - 1)
-        return len(rest) == 1 and width > 2 and rest[0] in self.needed
+        filled = [row for row in rows[:LABEL_ROWS] if any(cell.strip() for cell in row)]
+        if len(self.columns) != 2 or len(rest) != 1 or all(len(row) == 1 for row in filled):
+            return False
+        place = 1 - self.names.index(rest[0])
+        labels = {folded(label) for label in self.labels}
+        return 2 * sum(len(row) == 2 and folded(row[place]) in labels for row in filled) < len(filled)
 
     def without_label(self, names: Sequence[str], width: int) -> list[str]:
         """Return `names`, or those but the label's where these are as many as a file has columns."""

@@ -60,6 +60,7 @@ class NewRows:
         workspace.known = self.known
         self.workspace = workspace
         self.reader, options = _reader(run, self.known, paths)
+        self.known.labels = tuple(map(str, spec.get("classes", ())))
         self.known.lacking = self.reader == "json_lines"
         if self.reader not in TEXT_READERS:  # some of which take no row that is large beside it
             workspace.memory_bytes = max(workspace.memory_bytes, run.options("prepare")["memory_bytes"])

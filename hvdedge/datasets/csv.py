@@ -289,7 +289,7 @@ def _plan_file(
         header = known.header(records.rows, header)
         names = () if header is True else names
     layout = layout_.repair(records.rows, header=header, complete=complete, dialect=dialect)
-    if known is not None and header is not True and known.is_one_text(layout.width):
+    if known is not None and header is not True and known.is_one_text(records.rows):
         dialect = Dialect("", "", "")
         records = read_records(head, dialect, complete=complete)
         layout = layout_.repair(records.rows, header=False, complete=complete, dialect=dialect)

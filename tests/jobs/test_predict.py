@@ -80,7 +80,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("people")
     write(folder / "people.csv", people(600, 1))
     (folder / "people.toml").write_text(TOML)
-    words = ["--ranks", "2", "--results", folder / "results", "--run", "a", "--to", "evaluate"]
+    words = ["--ranks", "1", "--results", folder / "results", "--run", "a", "--to", "evaluate"]
     done = subprocess.run([HVDEDGE, "run", folder / "people.toml", *words], cwd=ROOT, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return folder / "results" / "people" / "a"
