@@ -57,7 +57,7 @@ class Classes:
     def score(self) -> str:
         if not self._rows:
             return ""
-        return f"accuracy {self._right / self._rows:.4f} over {self._rows:,} rows with a label"
+        return f"accuracy {self._right / self._rows:.4f} over {_rows(self._rows)}"
 
 
 class Numbers:
@@ -83,7 +83,7 @@ class Numbers:
     def score(self) -> str:
         if not self._rows:
             return ""
-        return f"mean absolute error {self._off / self._rows:.6g} over {self._rows:,} rows with a label"
+        return f"mean absolute error {self._off / self._rows:.6g} over {_rows(self._rows)}"
 
     def _values(self, outputs: np.ndarray) -> list[np.ndarray]:
         """Return for each target float64 (rows, steps)."""
@@ -125,6 +125,10 @@ def find(spec: dict[str, Any]) -> Answers:
             f"{', '.join(ANSWERS)}; run the pipeline on the new rows instead"
         )
     return ANSWERS[task](spec)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' * (count != 1)} with a label"
 
 
 def _written(values: np.ndarray) -> list[str]:
