@@ -41,6 +41,7 @@ class NewRows:
         needed: the columns that the model takes.
         label: the column with what it tells, "" for none.
         unseen: column -> cells with a value that training never saw.
+        lacks_fillings: whether the run had something to fill cells by, which was left behind.
         known: the run's columns, and what the files had besides.
         is_named: whether they have names.
         places: name of a file -> its place among the files.
@@ -54,6 +55,7 @@ class NewRows:
         self.unseen: dict[str, int] = {}
         kept = run.read_json("clean", fillings.FILE, is_needed=False)
         self.fillings = Fillings(kept, self.needed) if kept else None
+        self.lacks_fillings = not kept and fillings.FILE in run.records["clean"].outputs
         self._cleaners = _cleaners(run, self.fillings)
         self.known = KnownColumns.from_json(run.read_json("prepare", known_columns.FILE))
         self.known.needed, self.known.label = tuple(self.needed), self.label
@@ -225,17 +227,17 @@ def _image_shape(spec: dict[str, Any], options: dict[str, Any]) -> list[int]:
 def _even(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     """Yield all rows, as many at once, whatever the batches are; fewer at the end."""
     held: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        held.append(_plain(batch))
-        count += batch.num_rows
-        if count < rows:
-            continue
-        whole = pa.concat_batches(held)
-        full = count - count % rows
-        yield from (whole.slice(start, rows) for start in range(0, full, rows))
-        held, count = [whole.slice(full)], count - full
-    if count:
+    for batch in map(_plain, batches):
+        start = min(rows - sum(part.num_rows for part in held), batch.num_rows) if held else 0
+        if held:
+            held.append(batch.slice(0, start))
+            if sum(part.num_rows for part in held) < rows:
+                continue
+            yield pa.concat_batches(held)
+        stop = start + (batch.num_rows - start) // rows * rows
+        yield from (batch.slice(place, rows) for place in range(start, stop, rows))
+        held = [batch.slice(stop)] if stop < batch.num_rows else []
+    if held:
         yield pa.concat_batches(held)
 
 

@@ -34,6 +34,7 @@ REJECTED = ("file", "row", "column", "text", "rule")
 NOT_FINITE = "not_finite"  # a number that none can hold, which the change log alone tells
 ABOVE = ("preamble",)  # rules of lines before the table, which are no rows
 MOST_SHOWN, MOST_CHARACTERS = 3, 60  # of what is rejected, in the line for the user
+MODEL_ROWS = 64  # at once, as what a network for images holds of each may be a hundred kilobytes
 Model = Callable[[np.ndarray], np.ndarray]
 
 
@@ -120,7 +121,12 @@ def _load(run: TrainedRun, name: str, shape: list[int]) -> Model:
         with _quiet():
             runner = Runner(run.read("compress", f"compressed/{name}.tflite.gz"))
             runner.predict(np.zeros((1, *shape), np.float32))
-        return runner.predict
+
+        def told(x: np.ndarray) -> np.ndarray:
+            parts = [runner.predict(x[start : start + MODEL_ROWS]) for start in range(0, len(x), MODEL_ROWS)]
+            return np.concatenate(parts)
+
+        return told
     run.read("train", KERAS)
     try:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -284,6 +290,8 @@ def _tell(
     filled = rows.fillings.told() if rows.fillings else []
     if filled:
         tell(f"filled missing cells of {shown(filled)}")
+    if rows.lacks_fillings:
+        tell("left missing cells as they are, as fillings.json is not in the run's folder")
     unseen = [f"{column} ({cells})" for column, cells in rows.unseen.items() if cells]
     if unseen:
         tell(f"took values that training never saw for unknown ones: cells of {shown(unseen)}")

@@ -53,8 +53,8 @@ class TrainedRun:
         return path.read_bytes()
 
     def read_json(self, stage: str, name: str, is_needed: bool = True) -> Any:
-        """Return what a file of JSON holds; None where the stage did not write it and it is not needed."""
-        if not is_needed and name not in self.records[stage].outputs:
+        """Return what a file of JSON holds; None for one that is not needed and not there."""
+        if not is_needed and (name not in self.records[stage].outputs or not (self.folder / name).exists()):
             return None
         return json.loads(self.read(stage, name))
 

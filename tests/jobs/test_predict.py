@@ -201,6 +201,20 @@ def test_a_run_without_compressed_models_is_told_by_tensorflow_or_says_what_to_d
     assert done.status == 2 and "needs TensorFlow, which is not here" in done.err and len(done.err.splitlines()) == 1
 
 
+NEEDED = ("prepare.json", "clean.json", "extract.json", "train.json", "compress.json", "columns.json", "features.json")
+
+
+def test_a_small_host_needs_few_files_of_a_run(run, hvdedge, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run / "compressed", copy / "compressed")
+    for name in (*NEEDED, "fillings.json"):
+        shutil.copy(run / name, copy)
+    assert hvdedge("predict", copy, raw(run)).out == hvdedge("predict", run, raw(run)).out
+    (copy / "fillings.json").unlink()
+    done = hvdedge("predict", copy, raw(run))
+    assert done.status == 0 and "left missing cells as they are, as fillings.json is not" in done.err
+
+
 WRONG = {
     "no such folder": (["{tmp}/none", "{new}"], "received no folder, allowed: that of a run"),
     "no run": (["{tmp}", "{new}"], "received a folder without the record of a run"),
