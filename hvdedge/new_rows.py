@@ -72,7 +72,7 @@ class NewRows:
             self.table: Table = read(source, alone.comm(), **options)
         except RankError as error:
             raise InputError(error.cause) if error.is_input else error from None
-        self.is_named = any(not NAMELESS.fullmatch(column) for column in self.known.names)
+        self.is_named = not _are_nameless(self.known.names)
         self.places = {source.name(path): place for place, path in enumerate(source.paths)}
         files = [file for file in workspace.metrics["files"] if "error" not in file]
         self.has_several_files = len(paths if self.reader == "image_folder" else files) > 1
@@ -196,10 +196,16 @@ def _reader(run: TrainedRun, known: KnownColumns, paths: Sequence[pathlib.Path])
         options[option] = msgspec.convert(given.get(option, its.default), its.type)
         if its.type is Path:
             options[option] = ""  # a place that the run kept things in
-    is_named = any(not NAMELESS.fullmatch(column) for column in known.names)
-    if options.get("header") == "auto" and (options["names"] or not is_named):
+    files = run.records["prepare"].metrics.get("files", ())
+    had_header = any(file.get("header_rows") for file in files)  # few rows show too little to tell one by
+    if options.get("header") == "auto" and not had_header and (options["names"] or _are_nameless(known.names)):
         options["header"] = False
     return name, options
+
+
+def _are_nameless(names: Sequence[str]) -> bool:
+    """Tell whether columns are called by their places, as where no file has names."""
+    return all(NAMELESS.fullmatch(name) for name in names)
 
 
 def _cleaners(run: TrainedRun, filler: Fillings | None) -> list[Callable[[pa.RecordBatch], pa.RecordBatch]]:

@@ -107,6 +107,10 @@ def _files(given: str, output: pathlib.Path | None) -> list[pathlib.Path]:
     found = [file for file in found if file.resolve() not in ours]
     if not found:
         raise InputError(f"FILE: received {given!r}, {why}, allowed: a file, a folder or a pattern; name one")
+    odd = [file for file in found if str(file) != os.fsencode(file).decode("utf-8", "replace")]
+    if odd:
+        name = os.fsencode(odd[0])
+        raise InputError(f"FILE: received {name!r}, a name that is no UTF-8, allowed: names in UTF-8; rename it")
     empty = [file for file in found if not file.stat().st_size]
     if len(empty) == len(found):
         raise InputError(f"{empty[0]}: received an empty file, allowed: one with rows; fill it")

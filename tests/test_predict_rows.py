@@ -116,6 +116,19 @@ def test_a_table_is_filled_treated_and_encoded_as_by_its_run(tmp_path, method):
         assert x.tobytes() == wanted.tobytes()
 
 
+def test_names_of_the_pipeline_stand_for_those_of_the_files(tmp_path):
+    rows = [[str(n % 9), str(n % 5), "ab"[n % 2]] for n in range(60)]
+    write(tmp_path / "data.csv", [["x1", "x2", "y"], *rows])
+    toml = (
+        '[prepare]\nreader = "csv"\nsource = "data.csv"\nnames = ["n", "m", "label"]\n[extract]\nextractor = "table"\n'
+    )
+    run = extracted(tmp_path, toml)
+    assert run.records["prepare"].metrics["files"][0]["header_rows"] == 1
+    for names, part in ((["x1", "x2", "y"], rows), (["n", "m"], [row[:2] for row in rows])):
+        found, _, x = told(run, tmp_path, write(tmp_path / "new.csv", [names, *part]))
+        assert found.table.num_rows == len(x) == 60 and not found.known.unknown
+
+
 def test_dates_and_numbers_are_read_as_their_file_writes_them_else_as_the_run_did(tmp_path):
     rng = np.random.default_rng(5)
     days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=int(day)) for day in rng.integers(0, 300, 200)]

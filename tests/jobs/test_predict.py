@@ -222,6 +222,7 @@ WRONG = {
     "not trained": (["{tmp}/untrained", "{new}"], "received a run of which train is not done"),
     "changed": (["{tmp}/changed", "{new}"], "columns.json: received no file that is as prepare wrote it"),
     "no file": (["{run}", "{tmp}/none.csv"], "FILE: received '{tmp}/none.csv', no file there"),
+    "a name of other bytes": (["{run}", "{tmp}/\udcff*"], "FILE: received b'"),
     "an empty folder": (["{run}", "{tmp}/empty"], "a folder without files"),
     "an empty file": (["{run}", "{tmp}/empty.csv"], "empty.csv: received an empty file"),
     "other columns": (["{run}", "{tmp}/other.csv"], "received the columns age, wage, job, which lack town, hired"),
@@ -239,6 +240,7 @@ def test_wrong_input_is_one_clear_line(run, tmp_path, case):
     new = write(tmp_path / "new.csv", people(3, 1))
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.csv").touch()
+    (tmp_path / "\udcff.csv").write_text("a\n1\n")
     (tmp_path / "image.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(300))
     write(tmp_path / "other.csv", [row[:3] for row in people(5, 1)], NAMES[:3])
     write(tmp_path / "nameless.csv", [["30", "20.5", "12"]] * 5, None)
