@@ -122,8 +122,10 @@ def _load(run: TrainedRun, name: str, shape: list[int]) -> Model:
     if name != KERAS:
         from hvdedge.compressed import Runner
 
+        outputs = run.records["compress"].outputs
+        file = next(output for output in outputs if output.startswith(f"compressed/{name}.tflite"))
         with _quiet():
-            runner = Runner(run.read("compress", f"compressed/{name}.tflite.gz"))
+            runner = Runner(run.read("compress", file))
             runner.predict(np.zeros((1, *shape), np.float32))
 
         def told(x: np.ndarray) -> np.ndarray:
