@@ -247,6 +247,7 @@ def test_what_is_told_when_the_time_is_over_is_right_and_complete_up_to_a_size(s
     assert [event["what"] for event in workspace.events] == ["narrowed"]
 
 
+@pytest.mark.slow
 def test_a_wide_table_is_sampled_to_a_bound_and_the_rest_comes_from_what_is_broken(comm, workspace, monkeypatch):
     draw = np.random.default_rng(1)
     table = table_of(workspace, 50, **{f"c{number}": draw.integers(0, 4, 150).tolist() for number in range(70)})

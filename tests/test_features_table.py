@@ -331,6 +331,7 @@ def test_an_aggregate_that_cannot_be_is_refused(text, line, comm, workspace):
         extract(table, comm, aggregates=(text,))
 
 
+@pytest.mark.slow
 def test_more_groups_than_a_rank_holds_are_refused(comm, workspace):
     rows = {"client": [f"c{number // 2}" for number in range(30_000)], "n": [*range(3)] * 10_000}
     with pytest.raises(InputError, match="extract.aggregates: received 'client', which has over 10,000 groups"):

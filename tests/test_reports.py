@@ -465,8 +465,8 @@ def test_what_a_cleaner_counted_by_a_truth_is_listed():
 
 def test_compressed_models_leave_open_what_does_not_apply():
     assert compressed.tabulate([RUNS[0]]).rows == [
-        ("pruned", 1_320_000, 3.64, 0.9806, 0.25, 0.00042),
-        ("int8", 1_210_000, 3.97, 0.9833, None, 0.00017),
+        ("pruned", 1_320_000, 3.64, 0.9806, 0.25, 0.00042, 0.0005, 1.0, None),
+        ("int8", 1_210_000, 3.97, 0.9833, None, 0.00017, 0.0002, 0.4, 0.9),
     ]
 
 

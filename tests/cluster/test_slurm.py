@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 HVDEDGE = str(pathlib.Path(sys.executable).parent / "hvdedge")
 
@@ -56,6 +58,7 @@ def test_submit_writes_and_submits_the_like(slurm, tmp_path):
     assert record(folder, "prepare")["world_size"] == 2
 
 
+@pytest.mark.slow
 def test_an_interrupted_job_goes_on_where_it_stopped(slurm, tmp_path):
     words = ["--parsable", "--ntasks=2", f"--output={tmp_path}/job.log", "slurm/server.sbatch", "jobs/digits.toml"]
     arguments = ["--results", str(tmp_path), "--run", "r", "--to", "train", "--set", "train.epochs=3000"]

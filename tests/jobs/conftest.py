@@ -1,5 +1,6 @@
 """The command as a user types it, and one finished run of the digits that many tests look at."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -54,14 +55,18 @@ def record():
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory):
-    """The folder of a whole run of the digits on two ranks, two epochs; not to be changed."""
-    results = tmp_path_factory.mktemp("results")
-    done = run_hvdedge(
-        *("run", "jobs/digits.toml", "--ranks", 2), "--results", results, "--run", "two", "--set", "train.epochs=2"
-    )
-    assert done.status == 0, done.err
-    (results / "console.txt").write_text(done.out)
+def digits(tmp_path_factory, worker_id):
+    """The folder of a whole run of the digits on two ranks, two epochs; not to be changed. One for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    results = (base if worker_id == "master" else base.parent) / "digits-run"
+    results.mkdir(exist_ok=True)
+    with open(results / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (results / "console.txt").exists():
+            words = ("run", "jobs/digits.toml", "--ranks", 2, "--results", results, "--run", "two")
+            done = run_hvdedge(*words, "--set", "train.epochs=2")
+            assert done.status == 0, done.err
+            (results / "console.txt").write_text(done.out)
     return results / "digits" / "two"
 
 

@@ -193,7 +193,8 @@ def test_all_stages_before_training_give_the_same_on_any_number_of_ranks(digits,
         assert profile[path] == (pytest.approx(leaf, rel=1e-12) if isinstance(leaf, float) else leaf), path
 
 
-@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 3])
 def test_compress_and_evaluate_find_the_same_on_any_number_of_ranks(copied, digits, hvdedge, record, tmp_path, ranks):
     words = ("--results", tmp_path, "--run", "two", "--from", "compress", "--to", "evaluate")
     done = hvdedge("run", "jobs/digits.toml", "--ranks", ranks, "--set", "train.epochs=2", *words)

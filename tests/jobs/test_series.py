@@ -83,6 +83,7 @@ def test_a_series_is_profiled_forecast_compressed_and_judged(load, hvdedge, reco
     assert "Errors by target" in page
 
 
+@pytest.mark.slow
 def test_a_number_of_a_row_is_told_by_the_rest_of_it(load, hvdedge, record):
     text = TOML[: TOML.index("[extract]")] + '[extract]\nextractor = "table"\nlabel = "load"\n'
     (load / "load.toml").write_text(text + TOML[TOML.index("[train]") :].replace("[compress.fixed_point]\n", ""))

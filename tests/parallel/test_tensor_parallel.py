@@ -31,12 +31,14 @@ def test_training_is_that_of_one_rank(ranks, tmp_path):
         assert told["away"] < 2e-5 and told["curves"] < 2e-5, (entry, told)  # float32, summed in another order
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_other_ranks(tmp_path):
     entries = [{**TENSOR, "kind": kind, "seed": 5, "resumes": 2, **ADAM} for kind in ("tokens", "normalized")]
     for told in compared(3, entries, tmp_path):
         assert told["moved"] > 0.01 and told["away"] < 2e-5, told
 
 
+@pytest.mark.slow
 def test_ranks_hold_slices(tmp_path):
     (told,) = compared(4, [{**TENSOR, "kind": "wide", "seed": 1}], tmp_path)
     assert sum(told["held"]) <= 1.05 * told["whole"]  # biases and a batch normalization after rows are on all
