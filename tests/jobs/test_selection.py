@@ -54,6 +54,7 @@ def run(hvdedge, points, *changes, to="evaluate"):
     return hvdedge("run", points / "points.toml", "--ranks", 2, *where, "--to", to, *words)
 
 
+@pytest.mark.slow
 def test_rows_are_selected_and_trained_on_with_their_weights(points, hvdedge, record):
     done = run(hvdedge, points)
     assert done.status == 0, done.err

@@ -45,6 +45,7 @@ def run(hvdedge, mail, *words):
     return hvdedge("run", mail / "mail.toml", "--ranks", 2, "--results", mail / "results", "--run", "a", *words)
 
 
+@pytest.mark.slow
 def test_text_is_learnt_end_to_end(mail, hvdedge, record):
     done = run(hvdedge, mail, "--to", "evaluate")
     assert done.status == 0, done.err
