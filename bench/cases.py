@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 
+from hvdedge import records
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HVDEDGE = str(pathlib.Path(sys.executable).with_name("hvdedge"))
 SCORES = ("accuracy", "auc", "f1", "mse", "mae", "nmi", "ari")
@@ -55,16 +57,13 @@ def _run(case: str, strategy: str, ranks: int, results: pathlib.Path) -> bool:
         line = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
         figure["not_run" if done.returncode == WRONG_INPUT else "failed"] = line
     else:
-        folder = results / case / run
-        stages = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json")) if path.stem != "features"]
-        by_name = {record["stage"]: record for record in stages if "stage" in record}
-        train, found = by_name["train"], by_name["evaluate"]["metrics"]
+        stages = records.read_run(results / case / run)
+        train, found = stages["train"], stages["evaluate"].metrics
+        most = max(rank.peak_rss_bytes for one in stages.values() for rank in one.ranks)
         figure |= {
-            "train_seconds": round(train["wall_seconds"]),
-            "most_memory_mb": round(
-                max(rank["peak_rss_bytes"] for one in by_name.values() for rank in one["ranks"]) / 1e6
-            ),
-            "train_mb_sent": round(sum(rank["bytes_sent"] for rank in train["ranks"]) / 1e6, 1),
+            "train_seconds": round(train.wall_seconds),
+            "most_memory_mb": round(most / 1e6),
+            "train_mb_sent": round(sum(rank.bytes_sent for rank in train.ranks) / 1e6, 1),
             **{name: round(found[name], 4) for name in SCORES if found.get(name) is not None},
         }
     print(json.dumps(figure), flush=True)

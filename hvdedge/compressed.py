@@ -44,6 +44,10 @@ class CompressedModel:
         """How many numbers of its weights are not zero."""
         return sum(int(np.count_nonzero(np.asarray(weight))) for weight in self.model.trainable_weights)
 
+    def code_weights(self) -> None:
+        """Let it be stored with its weights in few bits, unless they are coded already."""
+        self.coding = "packed" if self.coding == "gzip" else self.coding
+
     def store(self, sample: np.ndarray) -> bytes:
         """Return the TensorFlow Lite file, coded.
 

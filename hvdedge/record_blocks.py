@@ -22,6 +22,9 @@ from hvdedge.text_files import Piece, TextFile
 
 LOOK_BYTES = 1 << 16
 SMALL_BYTES = 1 << 16  # what is read at a time around a quote that is astray
+LINES_BYTES = 1 << 20  # of whole lines that are read at a time
+MOST_LINE_BYTES = 1 << 23
+WHOLE_LINES = Dialect("", "", "")  # nothing parts or quotes
 TRIES = 20  # lines from the end that are looked at one by one, quicker than all at once
 
 
@@ -245,3 +248,27 @@ def even_end(data: bytes, dialect: Dialect, is_last: bool = False) -> int:
     ends = line_ends(data, is_last)
     even = ends[np.searchsorted(quotes, ends) % 2 == 0]
     return int(even[-1]) + 1 if len(even) else 0
+
+
+def whole_lines(file: TextFile, piece: Piece, memory_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a piece, whatever stands in them, some at once: the number of the first, and all as UTF-8.
+
+    Each line ends in a line feed, whatever it ends with in the file; the file's last one may have no end.
+    """
+    blocks = Blocks(
+        file,
+        piece.start,
+        piece.stop,
+        piece.first_line,
+        WHOLE_LINES,
+        width=1,
+        block_bytes=min(LINES_BYTES, memory_bytes // 64),
+        most_bytes=most_line_bytes(memory_bytes),
+    )
+    for block in blocks:
+        yield block.first_line, block.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def most_line_bytes(memory_bytes: int) -> int:
+    """Return how long a line may be where so much may be held."""
+    return min(MOST_LINE_BYTES, memory_bytes // 16)

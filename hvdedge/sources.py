@@ -1,4 +1,4 @@
-"""What readers have in common: each file is read once, whatever names it again; what is told of columns."""
+"""What readers have in common: each file is read once, whatever names it again; what is told of names and columns."""
 
 import os
 import pathlib
@@ -42,6 +42,11 @@ def columns_as_read(types: Mapping[str, str], missing: Mapping[str, int] | None 
     return {
         name: {"type": type_, "missing": (missing or {}).get(name, 0), "changed": 0} for name, type_ in types.items()
     }
+
+
+def as_text(path: pathlib.Path | str) -> str:
+    """Return a name as text, whatever its bytes are."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _identity(path: pathlib.Path) -> object:

@@ -24,6 +24,12 @@ WORDS = {
 }
 
 
+def split_of(word: str) -> str:
+    """Return train, validation or test for a word that means one, in any case, else nothing."""
+    number = WORDS.get(word.lower(), LEFT_OUT)
+    return "" if number == LEFT_OUT else SPLITS[number]
+
+
 def stratified(
     labels: pa.Array | pa.ChunkedArray, comm: MPI.Intracomm, *, validation: float, test: float, seed: int
 ) -> np.ndarray:

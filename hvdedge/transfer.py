@@ -83,6 +83,7 @@ def pair(model: keras.Model, path: str, frozen: Sequence[str], comm: MPI.Intraco
             f"train.initial_weights: received {path} with {_listed(found)}, allowed: with a layer named and shaped as "
             f"one of train.model, {_listed({name: _shapes(layer) for name, layer in layers.items()})}; take another"
         )
+    kept: set[str] = set()
     for pattern in frozen:
         named = fnmatch.filter(layers, pattern)
         if not named or {*named} - {*taken}:
@@ -91,7 +92,7 @@ def pair(model: keras.Model, path: str, frozen: Sequence[str], comm: MPI.Intraco
                 f"train.frozen: received {pattern!r}, which names {wrong}, allowed: layers whose weights are taken "
                 f"over, or patterns ({shown(taken)}); change it"
             )
-    kept = [name for name in taken if any(fnmatch.fnmatchcase(name, pattern) for pattern in frozen)]
+        kept |= {*named}
     for name in kept:
         layers[name].trainable = False
     if not model.trainable_variables:
@@ -99,7 +100,8 @@ def pair(model: keras.Model, path: str, frozen: Sequence[str], comm: MPI.Intraco
             f"train.frozen: received {list(frozen)}, which leaves no weight to be trained, allowed: fewer of "
             f"{shown(taken)}; leave some out"
         )
-    return Transfer(pathlib.Path(path), digest, taken, [name for name in layers if name not in taken], kept)
+    new = [name for name in layers if name not in taken]
+    return Transfer(pathlib.Path(path), digest, taken, new, [name for name in taken if name in kept])
 
 
 def thaw(model: keras.Model) -> None:

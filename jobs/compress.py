@@ -44,7 +44,7 @@ def main(stage: Stage) -> None:
             "seconds": seconds,
         }
         told = ", ".join(f"{measure} {value:.4f}" for measure, value in measures.items())
-        stage.tell(f"{name}, {len(content):,} bytes, {told}, {1000 * latency:.3g} ms")
+        stage.tell(f"{name}, {len(content):,} bytes, {told}, {THOUSAND * latency:.3g} ms")
 
 
 def _chain(stage: Stage) -> Iterator[tuple[str, CompressedModel, bytes, float]]:

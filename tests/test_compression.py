@@ -40,8 +40,9 @@ def model(learnt):
     return CompressedModel(made)
 
 
-def data(rows=ROWS):
-    return Retraining(rows, MeteredComm(MPI.COMM_SELF), batch_size=20, learning_rate=0.01, seed=5, memory_bytes=10**8)
+def data(rows=ROWS, batch_size=20):
+    comm = MeteredComm(MPI.COMM_SELF)
+    return Retraining(rows, comm, batch_size=batch_size, learning_rate=0.01, seed=5, memory_bytes=10**8)
 
 
 def accuracy(model):
@@ -90,7 +91,7 @@ def test_shared_weights_have_few_values_and_pruned_ones_stay_zero(model):
 
 def test_a_gradient_of_a_value_is_the_sum_of_its_weights_gradients(model):
     """One step of descent on the values equals the mean shift of all weights that have them, by hand."""
-    whole = Retraining(ROWS, MeteredComm(MPI.COMM_SELF), batch_size=400, learning_rate=0.01, seed=5, memory_bytes=10**8)
+    whole = data(batch_size=400)
     layer = keras.layers.Dense(4)
     network = keras.Sequential([keras.Input((6,)), layer])
     made = share_weights.compress(CompressedModel(network), whole, dense_bits=1, epochs=0)

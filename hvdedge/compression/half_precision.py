@@ -34,5 +34,5 @@ def compress(
                 f"{np.abs(weight).max():.3g}, allowed: 'bfloat16'; change it"
             )
         weight.assign(rounded)
-    model.coding = "packed" if model.coding == "gzip" else model.coding
+    model.code_weights()
     return model

@@ -85,7 +85,7 @@ def compress(
     left = sum(one.kept.size for one in shared) / max(sum(math.prod(weights[one.place].shape) for one in shared), 1)
     dropout = math.sqrt(left)
     data.train(model.model, epochs, rate=rate, dropout=dropout, variables=variables, reduced=reduced, settle=settle)
-    model.coding = "packed" if model.coding == "gzip" else model.coding
+    model.code_weights()
     return model
 
 

@@ -28,7 +28,7 @@ from hvdedge.joining import free_name
 from hvdedge.options import Positive
 from hvdedge.parallel import agree, allgather_json, bcast_json, block
 from hvdedge.sources import columns_as_read, each_once
-from hvdedge.splits import LEFT_OUT, SPLITS, WORDS
+from hvdedge.splits import SPLITS, split_of
 from hvdedge.tables import BATCH_ROWS, ORIGIN, Table
 from hvdedge.workspace import Source
 
@@ -158,9 +158,9 @@ def _counted(found: Iterable[Found]) -> list[str]:
 def _places(names: Sequence[str]) -> list[tuple[str, str]]:
     """Return split and name of the column of each dataset: by the group at the top, else by what Keras' habit tells."""
     parts = [name.split("/") for name in names]
-    if any(len(its) > 1 and _split(its[0]) for its in parts):
+    if any(len(its) > 1 and split_of(its[0]) for its in parts):
         return [
-            (_split(its[0]), "/".join(its[1:])) if len(its) > 1 and _split(its[0]) else ("", "/".join(its))
+            (split_of(its[0]), "/".join(its[1:])) if len(its) > 1 and split_of(its[0]) else ("", "/".join(its))
             for its in parts
         ]
     told = [_of_name(name) for name in names]
@@ -178,14 +178,8 @@ def _of_name(name: str) -> tuple[str, str]:
     group, _, last = name.rpartition("/")
     first, _, rest = last.partition("_")
     before, _, end = last.rpartition("_")
-    split, column = (_split(end), before) if _split(end) and before else (_split(first), rest)
+    split, column = (split_of(end), before) if split_of(end) and before else (split_of(first), rest)
     return (split, f"{group}/{column}".lstrip("/")) if split and column else ("", name)
-
-
-def _split(word: str) -> str:
-    """Return train, validation or test for a word that means one, else nothing."""
-    number = WORDS.get(word.lower(), LEFT_OUT)
-    return "" if number == LEFT_OUT else SPLITS[number]
 
 
 def _common_rows(source: Source, number: int, columns: dict[str, Found], is_chosen: bool) -> int:

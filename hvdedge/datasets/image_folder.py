@@ -31,8 +31,8 @@ from hvdedge.image_files import FORMATS, Form, NoImageError, decode, is_image, q
 from hvdedge.options import Count, Path
 from hvdedge.parallel import agree, allgather_json, bcast_json, block
 from hvdedge.records import replacing
-from hvdedge.sources import columns_as_read, each_once
-from hvdedge.splits import LEFT_OUT, SPLITS, WORDS
+from hvdedge.sources import as_text, columns_as_read, each_once
+from hvdedge.splits import split_of
 from hvdedge.tables import Table, batch_rows
 from hvdedge.workspace import Source
 
@@ -96,7 +96,7 @@ def read(
     source = each_once(source, comm)
     paths = _images(source, comm)
     root = pathlib.Path(os.path.commonpath([path.parent for path in paths]))
-    names = [_text(path.relative_to(root)) for path in paths]
+    names = [as_text(path.relative_to(root)) for path in paths]
     labels, splits = _labels(paths, root), _splits(names, source)
     rows = block(len(paths), comm.size, comm.rank)
     mine = paths[rows]
@@ -140,11 +140,6 @@ def read(
     return Table(schema, len(kept), source.workspace, batches)
 
 
-def _text(path: pathlib.Path | str) -> str:
-    """Return a name as text, whatever its bytes are."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def _images(source: Source, comm: MPI.Intracomm) -> list[pathlib.Path]:
     """Collective. Return the files that are images, sorted by name; the others become an event.
 
@@ -154,7 +149,7 @@ def _images(source: Source, comm: MPI.Intracomm) -> list[pathlib.Path]:
     told = allgather_json([is_image(path) for path in source.paths[comm.rank :: comm.size]], comm)
     chosen = [told[number % comm.size][number // comm.size] for number in range(len(source.paths))]
     others = [path for path, is_chosen in zip(source.paths, chosen, strict=True) if not is_chosen]
-    endings = Counter(_text(path.suffix.lower() or path.name) for path in others)
+    endings = Counter(as_text(path.suffix.lower() or path.name) for path in others)
     kinds = shown([f"{count} {ending}" for ending, count in sorted(endings.items())])
     if len(others) == len(chosen):
         raise InputError(
@@ -162,7 +157,12 @@ def _images(source: Source, comm: MPI.Intracomm) -> list[pathlib.Path]:
             f"{', '.join(FORMATS)}; name their folder"
         )
     if others:
-        event = {"what": "no_images_left_out", "files": len(others), "endings": kinds, "such_as": _text(others[0].name)}
+        event = {
+            "what": "no_images_left_out",
+            "files": len(others),
+            "endings": kinds,
+            "such_as": as_text(others[0].name),
+        }
         source.workspace.events.append(event)
     images = [path for path, is_chosen in zip(source.paths, chosen, strict=True) if is_chosen]
     return sorted(images, key=os.fsencode)
@@ -174,21 +174,21 @@ def _labels(paths: Sequence[pathlib.Path], root: pathlib.Path) -> list[str] | No
     None where that says nothing: one folder has all.
     """
     folders = [path.parent for path in paths]
-    if all(_split(folder.name) for folder in folders):
+    if all(split_of(folder.name) for folder in folders):
         folders = [folder.parent for folder in folders]
         if not all(folder.is_relative_to(root) for folder in folders):
             return None
     if len({*folders}) == 1:
         return None
-    return [unicodedata.normalize("NFC", _text(folder.name)) for folder in folders]
+    return [unicodedata.normalize("NFC", as_text(folder.name)) for folder in folders]
 
 
 def _splits(names: Sequence[str], source: Source) -> list[str] | None:
     """Return the split that a folder above names for each image; None where not all have one."""
     folders = [name.split("/")[:-1] for name in names]
-    if all(parts and _split(parts[-1]) for parts in folders):
-        return [_split(parts[-1]) for parts in folders]
-    found = [next(filter(None, map(_split, parts[:-1])), "") for parts in folders]
+    if all(parts and split_of(parts[-1]) for parts in folders):
+        return [split_of(parts[-1]) for parts in folders]
+    found = [next(filter(None, map(split_of, parts[:-1])), "") for parts in folders]
     if all(found):
         return found
     if any(found):
@@ -196,12 +196,6 @@ def _splits(names: Sequence[str], source: Source) -> list[str] | None:
         event = {"what": "split_not_told", "images": found.count(""), "such_as": names[without]}
         source.workspace.events.append({**event, "action": "made no column split"})
     return None
-
-
-def _split(word: str) -> str:
-    """Return train, validation or test for a word that means one, else nothing."""
-    number = WORDS.get(word.lower(), LEFT_OUT)
-    return "" if number == LEFT_OUT else SPLITS[number]
 
 
 def _part(
@@ -224,10 +218,12 @@ def _part(
     limits = [VERSION, asdict(form), most_pixels, source.workspace.memory_bytes, PIL.__version__]
     status = [path.stat() for path in paths]
     files = [
-        [_text(path.relative_to(root)), one.st_size, one.st_mtime_ns] for path, one in zip(paths, status, strict=True)
+        [as_text(path.relative_to(root)), one.st_size, one.st_mtime_ns] for path, one in zip(paths, status, strict=True)
     ]
     key = _digest([limits, comm.size, comm.rank, files])
-    known = _digest([limits, _text(root)])[:12]  # a part of the same folder and options takes the place of the last one
+    known = _digest([limits, as_text(root)])[
+        :12
+    ]  # a part of the same folder and options takes the place of the last one
     place = pathlib.Path(cache) / f"images-{known}-{comm.rank:05d}-of-{comm.size:05d}.h5"
     old = _known(place, key, len(paths), form)
     if old is not None:

@@ -20,12 +20,11 @@ import pyarrow as pa
 from mpi4py import MPI
 
 from hvdedge import assembly, joining
-from hvdedge.delimited import Dialect
 from hvdedge.errors import InputError
 from hvdedge.json_documents import is_document, items
 from hvdedge.options import Positive
 from hvdedge.parallel import agree, allgather_json
-from hvdedge.record_blocks import Blocks
+from hvdedge.record_blocks import most_line_bytes, whole_lines
 from hvdedge.sources import each_once
 from hvdedge.tables import Table
 from hvdedge.text_files import Piece, TextFile, open_all
@@ -33,9 +32,7 @@ from hvdedge.workspace import Source
 
 BLOCK_BYTES = 1 << 20
 HEAD_BYTES = 1 << 16
-MOST_LINE_BYTES = 1 << 23
 MOST_COLUMNS = 10_000
-WHOLE_LINES = Dialect("", "", "")
 NOT_FINITE = {"NaN": None, "Infinity": "Infinity", "-Infinity": "-Infinity"}
 
 
@@ -146,34 +143,19 @@ def _objects(file: TextFile, piece: Piece, source: Source) -> Iterator[tuple[int
 
     A document cannot be parted: all of it belongs to the first piece.
     """
-    most_bytes = min(MOST_LINE_BYTES, source.workspace.memory_bytes // 16)
+    most_bytes = most_line_bytes(source.workspace.memory_bytes)
     with file.open() as opened:
         head = file.encoding.to_utf8(opened.read(HEAD_BYTES)).decode("utf-8", "replace")
     if not is_document(head, file.survey.lines):
-        for number, line in _lines(file, piece, source, most_bytes):
-            yield number, line.decode("utf-8", "replace"), _object(line)
+        for first, content in whole_lines(file, piece, source.workspace.memory_bytes):
+            for number, line in enumerate(content.split(b"\n"), start=first):
+                if line.strip():
+                    yield number, line.decode("utf-8", "replace"), _object(line)
     elif not piece.start:
         name = "utf-8" if file.encoding.is_wide else file.encoding.name
         with file.open() as opened, codecs.getreader(name)(opened, "replace") as text:
             for number, item in items(lambda size: text.read(size, size), str(file.path), most_bytes):
                 yield number, item, _object(item.encode())
-
-
-def _lines(file: TextFile, piece: Piece, source: Source, most_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Yield number and text of each line that is not empty."""
-    blocks = Blocks(
-        file,
-        piece.start,
-        piece.stop,
-        piece.first_line,
-        WHOLE_LINES,
-        width=1,
-        block_bytes=min(BLOCK_BYTES, source.workspace.memory_bytes // 64),
-        most_bytes=most_bytes,
-    )
-    for block in blocks:
-        lines = block.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        yield from ((number, line) for number, line in enumerate(lines, start=block.first_line) if line.strip())
 
 
 def _object(line: bytes) -> dict | None:

@@ -5,7 +5,6 @@
 A file of any size is dealt by ranges of bytes, in any encoding and packed or not, as delimited text is (text_files).
 """
 
-import os
 import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,19 +15,15 @@ import pyarrow as pa
 from mpi4py import MPI
 
 from hvdedge import assembly
-from hvdedge.delimited import Dialect
 from hvdedge.errors import InputError
 from hvdedge.options import Positive
 from hvdedge.parallel import agree
-from hvdedge.record_blocks import Blocks
-from hvdedge.sources import columns_as_read, each_once
+from hvdedge.record_blocks import whole_lines
+from hvdedge.sources import as_text, columns_as_read, each_once
 from hvdedge.tables import Table
 from hvdedge.text_files import Piece, TextFile, open_all
 from hvdedge.workspace import Source
 
-BLOCK_BYTES = 1 << 20
-MOST_LINE_BYTES = 1 << 23
-WHOLE_LINES = Dialect("", "", "")
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
@@ -102,8 +97,9 @@ def _batches(
     file: TextFile, piece: Piece, separator: str, label: str, source: Source, schema: pa.Schema, counts: _Counts
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a piece, set aside what is none, and count both."""
-    name, told = _text(source.name(file.path)), _label(file.path, label)
-    for first, lines in _blocks(file, piece, source):
+    name, told = as_text(source.name(file.path)), _label(file.path, label)
+    for first, content in whole_lines(file, piece, source.workspace.memory_bytes):
+        lines = content.decode("utf-8", "replace").removesuffix("\n").split("\n")
         numbers = np.array([n for n, line in enumerate(lines, start=first) if line.strip()], np.int64)
         texts = [lines[n - first] for n in numbers.tolist()]
         counts.empty += len(lines) - len(texts)
@@ -128,35 +124,12 @@ def _batches(
             yield pa.record_batch([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
-def _blocks(file: TextFile, piece: Piece, source: Source) -> Iterator[tuple[int, list[str]]]:
-    """Yield lines without their ends, some at once, and the number of the first."""
-    memory_bytes = source.workspace.memory_bytes
-    blocks = Blocks(
-        file,
-        piece.start,
-        piece.stop,
-        piece.first_line,
-        WHOLE_LINES,
-        width=1,
-        block_bytes=min(BLOCK_BYTES, memory_bytes // 64),
-        most_bytes=min(MOST_LINE_BYTES, memory_bytes // 16),
-    )
-    for block in blocks:
-        text = block.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").decode("utf-8", "replace")
-        yield block.first_line, text.removesuffix("\n").split("\n")
-
-
-def _text(name: str) -> str:
-    """Return a name as text, whatever its bytes are."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def _label(path: pathlib.Path, label: str) -> str | None:
     """Return what the name of a file, or its folder, says of each of its lines."""
     if label == "folder":
-        return _text(path.parent.name)
+        return as_text(path.parent.name)
     whole = path.with_suffix("") if path.suffix.lower() in PACKED else path
-    return _text(whole.stem) if label == "file" else None
+    return as_text(whole.stem) if label == "file" else None
 
 
 def _tell(
@@ -180,7 +153,7 @@ def _tell(
         raise InputError(f"{name}: received {what}, allowed: some with a text; {remedy}")
     source.workspace.metrics["files"] = [
         {
-            **{"file": _text(source.name(file.path)), "encoding": file.encoding.name, "delimiter": separator},
+            **{"file": as_text(source.name(file.path)), "encoding": file.encoding.name, "delimiter": separator},
             **{"rows": its_rows, "rows_quarantined": its_aside, "rows_empty": its_empty},
             **{"broken_lines": file.survey.broken_lines},
         }

@@ -39,6 +39,11 @@ def whole(source, target):
     target.symlink_to(source)
 
 
+IMAGES = {
+    f"mnist/{name}-ubyte.gz": (first_images, count)
+    for part, count in (("train", 600), ("t10k", 200))
+    for name in (f"{part}-images-idx3", f"{part}-labels-idx1")
+}
 # case -> its files: how they are cut, how much is left; what is set besides
 SMALL = {
     "adult": (
@@ -47,15 +52,10 @@ SMALL = {
     ),
     "sms": ({"sms/SMSSpamCollection.txt": (first_lines, 400)}, ("train.epochs=1", "compress.prune.epochs=0")),
     "ett": ({"ett/ETTh1.csv": (whole,)}, ("extract.window=48", "train.epochs=1", "train.units=8")),
-    "mnist": (
-        {
-            f"mnist/{name}-ubyte.gz": (first_images, count)
-            for part, count in (("train", 600), ("t10k", 200))
-            for name in (f"{part}-images-idx3", f"{part}-labels-idx1")
-        },
-        ("train.epochs=1", "compress.prune.epochs=1"),
-    ),
+    "mnist": (IMAGES, ("train.epochs=1", "compress.prune.epochs=1")),
+    "mnist_mlp": (IMAGES, ("train.epochs=1", "compress.prune.epochs=0", "compress.share_weights.epochs=0")),
     "cora": ({"cora/cora.npz": (whole,)}, ()),
+    "citeseer": ({"citeseer/citeseer.npz": (whole,)}, ("train.epochs=1",)),
     "digits_graph": ({}, ()),
 }
 
