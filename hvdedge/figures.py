@@ -15,52 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hvdedge.drawn_graphs import draw_graph
+from hvdedge.plot_style import COLORS, DASHES, FAINT, INK, MARKED, SERIES, STEPS, STYLE, Line, linestyle
 from hvdedge.report_tables import Plot, ReportTable
 
 WIDTH, HEIGHT = 460, 290
 """Of a picture in CSS pixels: two stand side by side on a desk, and on a phone its text is still 9 pixels high."""
-COLORS = 7
-DASHES = ("", "6 3", "2 3", "8 3 2 3")
-"""One for each further round through the colours, so that 28 lines can be told apart."""
-MARKED = 30
-"""As many points still get a dot each."""
-STEPS = (1, 2, 5, 10)
-INK, FAINT = "#fe0200", "#fe0201"
-SERIES = [f"#fe01{at:02x}" for at in range(COLORS)]
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "hvdedge",  # the same table gives the same bytes
-    "text.parse_math": False,
-    "font.size": 9,  # points: 12 pixels
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.6,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "ytick.major.size": 0,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 3.6,
-}
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line's name and look, for the legend, which is the page's."""
-
-    label: str
-    color: int
-    dashes: str
 
 
 @dataclass(frozen=True)
@@ -130,7 +89,7 @@ def _lines(axes, table: ReportTable, plot: Plot, keys: tuple[str, ...]) -> list[
                 [row[at_x] for row in rows],
                 [float("nan") if value is None else value for value in values],
                 color=SERIES[look.color],
-                linestyle=_linestyle(look.dashes),
+                linestyle=linestyle(look.dashes),
                 marker="o" if len(rows) <= MARKED else "",
             )
             drawn.append(look)
@@ -148,10 +107,6 @@ def _lines(axes, table: ReportTable, plot: Plot, keys: tuple[str, ...]) -> list[
 def _short(table: ReportTable, key: str) -> str:
     """Return what a column adds to its picture's title: `validation` of `loss, validation`."""
     return table.columns[table.position(key)].heading.rpartition(", ")[2]
-
-
-def _linestyle(dashes: str) -> str | tuple[int, tuple[float, ...]]:
-    return (0, tuple(float(length) / 1.8 for length in dashes.split())) if dashes else "-"
 
 
 def _svg(figure: Figure, name: str, alternative: str) -> str:
