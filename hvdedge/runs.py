@@ -226,8 +226,12 @@ def rows(tree: Any) -> list[dict]:
 
 def number(value: Any) -> float | None:
     """Return `value` if it is a finite number, or else None."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and math.isfinite(value) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond all floats
+        return None
 
 
 def reformatted(column: dict) -> float | None:
