@@ -14,12 +14,14 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from hvdedge import drawn_trials
 from hvdedge.drawn_graphs import draw_graph
 from hvdedge.plot_style import COLORS, DASHES, FAINT, INK, MARKED, SERIES, STEPS, STYLE, Line, linestyle
 from hvdedge.report_tables import Plot, ReportTable
 
 WIDTH, HEIGHT = 460, 290
 """Of a picture in CSS pixels: two stand side by side on a desk, and on a phone its text is still 9 pixels high."""
+WIDE = 2 * WIDTH
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ def draw(table: ReportTable, name: str) -> list[Picture]:
                 figure = draw_graph(list(zip(*columns, strict=True)), INK, FAINT, SERIES[0])
                 pictures.append(Picture(title, _svg(figure, f"{name}-{at}", told), [], is_wide=True))
                 continue
-            figure = Figure(figsize=(WIDTH / 96, HEIGHT / 96), layout="constrained")
-            painter = _bars if plot.kind == "bars" else _lines
-            lines = painter(figure.add_subplot(), table, plot, keys)
-            pictures.append(Picture(title, _svg(figure, f"{name}-{at}", told), lines))
+            is_wide = plot.kind == "parallel"
+            figure = Figure(figsize=((WIDE if is_wide else WIDTH) / 96, HEIGHT / 96), layout="constrained")
+            lines = PAINTERS[plot.kind](figure.add_subplot(), table, plot, keys)
+            pictures.append(Picture(title, _svg(figure, f"{name}-{at}", told), lines, is_wide))
     return pictures
 
 
@@ -102,6 +104,15 @@ def _lines(axes, table: ReportTable, plot: Plot, keys: tuple[str, ...]) -> list[
     if table.columns[table.position(keys[0])].kind in ("percent", "share"):
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
     return drawn
+
+
+PAINTERS = {
+    "bars": _bars,
+    "lines": _lines,
+    "scatter": drawn_trials.scatter,
+    "parallel": drawn_trials.parallel,
+    "steps": drawn_trials.steps,
+}
 
 
 def _short(table: ReportTable, key: str) -> str:

@@ -62,7 +62,7 @@ class Part:
     @property
     def is_folded(self) -> bool:
         """Whether the numbers need not be in sight, as where a picture tells it all."""
-        is_drawn = bool(self.pictures) and self.table.plot is not None and self.table.plot.kind == "lines"
+        is_drawn = bool(self.pictures) and self.table.plot is not None and self.table.plot.kind in ("lines", "steps")
         return is_drawn or self.table.is_folded
 
     def share(self, row: int, at: int) -> float:
@@ -209,13 +209,16 @@ def _page(
 
 
 def _sections(methods: list[Method], runs: Sequence[Run], prefix: str, label: str = "") -> list[Section]:
-    """Return the sections, of tables with rows; where one has none, its first table says why."""
+    """Return the sections, of tables with rows; where one has none, its first table says why, unless all may miss."""
     tables: dict[str, dict[str, ReportTable]] = {}
     for method in methods:
         tables.setdefault(method.section, {})[method.name] = method.tabulate(runs)
     sections = []
     for title, its in tables.items():
-        told = {name: table for name, table in its.items() if table.rows} or dict([*its.items()][:1])
+        told = {name: table for name, table in its.items() if table.rows}
+        told = told or {name: table for name, table in [*its.items()][:1] if not table.is_optional}
+        if not told:
+            continue
         parts = [_part(name, table, prefix, label) for name, table in told.items()]
         sections.append(Section(title, prefix + re.sub(r"\W+", "-", title.lower()), parts))
     return sections

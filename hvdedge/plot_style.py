@@ -40,11 +40,12 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Line:
-    """A line's name and look, for the legend, which is the page's."""
+    """A line's name and look, for the legend, which is the page's; `mark` is the sign of points without a line."""
 
     label: str
     color: int
-    dashes: str
+    dashes: str = ""
+    mark: str = ""
 
 
 def linestyle(dashes: str) -> str | tuple[int, tuple[float, ...]]:

@@ -40,7 +40,7 @@ LATEX: dict[str, str | int | None] = {
     "\N{RIGHTWARDS ARROW}": r"$\rightarrow$",
 }
 
-Kind = Literal["text", "count", "number", "seconds", "bytes", "joules", "percent", "share", "times", "rate"]
+Kind = Literal["text", "count", "number", "seconds", "bytes", "joules", "percent", "share", "times", "rate", "setting"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Column:
         key: its name in CSV, with its unit at the end.
         title: its heading; the key with blanks unless given.
         kind: how its values read: text, count (1,797), number (0.0412), seconds, bytes and joules (with SI prefixes),
-            percent (98.12 %), share (92.5 %), times (1.85 x), rate (3,300 /s).
+            percent (98.12 %), share (92.5 %), times (1.85 x), rate (3,300 /s), setting (0.001, as it was given).
         is_key: whether it says what a row is about; it is repeated where a terminal is too narrow for all columns.
     """
 
@@ -85,14 +85,16 @@ class Plot:
 
     Args:
         kind: `lines` over x, `bars` with a label x each, `matrix` for shares of the rows as shades of the cells,
-            `graph` with an arrow a row, from a column in the table x to the panel's other table and column.
+            `graph` with an arrow a row, from a column in the table x to the panel's other table and column; of trials,
+            whose state `by` tells: `scatter` of the panel's second column over its first, `parallel` with a line a row
+            through an axis a column, the best row first, `steps` of the first column over x with dots of the second.
         panels: (title, keys of the columns drawn there) of each picture.
-        by: the column whose values part the rows into one line each.
+        by: the column whose values part the rows into one line each, or tell how a row is drawn.
         ideal: whether a diagonal y = x is drawn as what could be reached.
         alternative: what the picture shows, for readers who cannot see it.
     """
 
-    kind: Literal["lines", "bars", "matrix", "graph"]
+    kind: Literal["lines", "bars", "matrix", "graph", "scatter", "parallel", "steps"]
     x: str = ""
     panels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     by: str = ""
@@ -111,6 +113,7 @@ class ReportTable:
         empty: what to say where there are no rows.
         plot: how it is drawn, if it is.
         is_folded: whether a page shows its rows only when asked.
+        is_optional: whether a page says nothing of it where it has no rows, not even in a section without others.
     """
 
     title: str
@@ -121,6 +124,7 @@ class ReportTable:
     empty: str = "Not measured."
     plot: Plot | None = None
     is_folded: bool = False
+    is_optional: bool = False
 
     def column(self, key: str) -> list:
         """Return the values of a column."""
@@ -333,6 +337,11 @@ def _rate(value: float) -> str:
     return f"{value:,.{max(0, 2 - _exponent(value, 3)) if value else 0}f}{SPACE}/s"
 
 
+def _setting(value: float) -> str:
+    """Four significant digits, but no more than it has."""
+    return f"{value:.4g}" if abs(value) < 1e4 else _number(value)
+
+
 FORMATS: dict[str, Callable[[float], str]] = {
     "count": _count,
     "number": _number,
@@ -343,6 +352,7 @@ FORMATS: dict[str, Callable[[float], str]] = {
     "share": _share,
     "times": _times,
     "rate": _rate,
+    "setting": _setting,
 }
 
 

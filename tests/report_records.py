@@ -37,6 +37,22 @@ def write_digits(results: pathlib.Path) -> list[pathlib.Path]:
     return [write(results, digits(f"n{ranks}", ranks, started=f"2026-03-0{ranks}T09:30:00Z")) for ranks in (1, 2, 4)]
 
 
+def searched(run: str = "searched") -> dict[str, RunRecord]:
+    """Return the records of a run that searched over settings: two groups of a rank each, 22 s, trial 2 the best."""
+    records = digits(run, 2)
+    records["train"].metrics |= {"trials": [dict(trial) for trial in TRIALS], "search": dict(SEARCH)}
+    return records
+
+
+def _trial(number: int, state: str, value: float | None, began: float, seconds: float, epochs: int, *tried) -> dict:
+    return {
+        "number": number,
+        "options": dict(zip(("train.learning_rate", "train.batch_size", "train.model"), tried, strict=True)),
+        **{"value": value, "state": state, "seconds": seconds, "began_seconds": began, "epochs": epochs},
+        **{"ranks": [1 + number % 2], "attempts": 1, "curve": [[1, value]]},
+    }
+
+
 def _record(stage: str, run: str, ranks: int, changes: dict) -> RunRecord:
     seconds = TRAIN_SECONDS[ranks] if stage == "train" else OTHER_SECONDS[stage]
     record = RunRecord(
@@ -231,3 +247,15 @@ OPTIONS = {
     "compress": {"prune": {"share": 0.75}, "int8": {}},
     "evaluate": {"uncleaned": True},
 }
+SEARCH = {
+    **{"search": "tpe", "metric": "accuracy", "direction": "maximize", "best": 2},
+    **{"seconds": 22.0, "groups": 2, "ranks": 1, "trials": 5},
+}
+TRIALS = [
+    _trial(0, "complete", 0.9, 0.0, 10.0, 6, 0.001, 64, "mlp"),
+    _trial(1, "pruned", 0.5, 0.0, 4.0, 2, 0.1, 32, "cnn"),
+    _trial(2, "complete", 0.97, 4.0, 12.0, 6, 0.01, 64, "cnn"),
+    _trial(3, "failed", None, 16.0, 1.0, 0, 1.0, 32, "mlp") | {"cause": "the loss is\nnot finite"},
+    _trial(4, "complete", 0.95, 11.0, 10.0, 6, 0.0005, 64, "mlp"),
+]
+"""37 s together, 4 s of them pruned."""

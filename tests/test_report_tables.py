@@ -50,6 +50,11 @@ TABLE = ReportTable(
         ("percent", 1, "100.00 %"),
         ("share", 0.925, "92.5 %"),
         ("times", 1.853, "1.85 ×"),
+        ("setting", 0.001, "0.001"),
+        ("setting", 0.0316227766, "0.03162"),
+        ("setting", 64, "64"),
+        ("setting", 65536, "65,536"),
+        ("setting", 0, "0"),
         ("rate", 3300.4, "3,300 /s"),
         ("rate", 0.5, "0.500 /s"),
         ("rate", 0, "0 /s"),
@@ -67,7 +72,9 @@ def test_numbers_read_as_people_write_them(kind, value, text):
     assert Column("x", kind=kind).text(value).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
-@pytest.mark.parametrize("kind", ["count", "number", "seconds", "bytes", "joules", "percent", "share", "times", "rate"])
+@pytest.mark.parametrize(
+    "kind", ["count", "number", "seconds", "bytes", "joules", "percent", "share", "times", "rate", "setting"]
+)
 @given(value=st.floats() | st.integers(-(2**63), 2**63))
 def test_every_number_has_a_text(kind, value):
     assert Column("x", kind=kind).text(value)

@@ -45,6 +45,7 @@ def run(name: str, size: int, **changed) -> Run:
     return Run(pathlib.Path(name), report_records.digits(name, size, **changed))
 
 
+SEARCHED = Run(pathlib.Path("searched"), report_records.searched())
 RUNS = [run("n1", 1), run("n2", 2), run("n4", 4)]
 
 
@@ -71,6 +72,7 @@ def odd() -> Run:
     strange = copy.deepcopy(run("odd", 1))
     for record in strange.records.values():
         record.metrics = dict.fromkeys(record.metrics, "text") | {"files": {"a": 1}, "columns": [1], "classes": [3]}
+        record.metrics |= {"trials": [{"options": 3}, {}, 1], "search": "x"}
         record.metrics |= {"confusion": [[1, "x", None], [2]], "repairs": {"a": 1, "b": {"found": "x"}}, "models": [1]}
         record.history = {"loss": ["x", None, 0.5], "accuracy": [1], "validation_loss": []}
         record.events = [{"what": {"a": [1]}, "seconds": "soon"}, {}]
@@ -85,8 +87,8 @@ def cells(table: ReportTable, *keys: str) -> list[tuple]:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 @pytest.mark.parametrize(
     "runs",
-    [[RUNS[2]], RUNS, [failed()], [begun()], [odd()], [*RUNS, failed(), begun(), odd()]],
-    ids=["one", "three", "failed", "begun", "odd", "all"],
+    [[RUNS[2]], RUNS, [failed()], [begun()], [odd()], [SEARCHED], [*RUNS, failed(), begun(), odd(), SEARCHED]],
+    ids=["one", "three", "failed", "begun", "odd", "searched", "all"],
 )
 def test_every_method_makes_a_whole_table_of_any_runs(method, runs):
     table = method.tabulate(runs)

@@ -88,12 +88,15 @@ def pages(tmp_path_factory) -> dict[str, str]:
     long["evaluate"].metrics["classes"] = [{"class": "w" * 90, "precision": 1.0} for _ in range(10)]
     report_records.write(results / "long", long)
     page.write(runs.load(results / "long")[0], runs.load(results / "long")[0][0], results / "long" / "out")
+    report_records.write(results / "search", report_records.searched())
+    page.write(runs.load(results / "search")[0], runs.load(results / "search")[0][0], results / "search" / "out")
     names = {"one": results / "one", "all": results / "all", "long": results / "long" / "out"}
+    names["search"] = results / "search" / "out"
     return {name: (folder / "index.html").read_text() for name, folder in names.items()}
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])
-@pytest.mark.parametrize("name", ["one", "all", "long"])
+@pytest.mark.parametrize("name", ["one", "all", "long", "search"])
 def test_the_page_never_scrolls_sideways(pages, tmp_path, name, width):
     measured = measure(tmp_path, pages[name], width)
     assert measured["innerWidth"] == width
