@@ -5,12 +5,13 @@ They are read with `ast`, so that the command knows them all and loads neither M
 """
 
 import ast
+import contextlib
 import difflib
 import functools
 import importlib
 import pathlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hvdedge import options
@@ -27,6 +28,7 @@ FUNCTIONS = {
     "selection": "select",
     "models": "build",
     "strategies": "train",
+    "searches": "search",
     "compression": "compress",
     "reports": "tabulate",
 }
@@ -68,14 +70,19 @@ class Method:
     """A file of one of the folders, and what its public function takes.
 
     Attributes:
-        examples: what an extractor makes, or a model takes: images, vectors, windows, tokens, nodes.
+        constants: those that the file defines by a literal.
     """
 
     kind: str
     name: str
     summary: str
     options: dict[str, Option]
-    examples: tuple[str, ...] = ()
+    constants: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """What an extractor makes, or a model takes: images, vectors, windows, tokens, nodes."""
+        return self.constants.get("EXAMPLES", ())
 
     def load(self) -> Callable:
         """Import the method's file and return its function."""
@@ -128,14 +135,16 @@ def _parse(kind: str, name: str) -> Method:
         assert argument.annotation is not None and default is not None, f"{kind}/{name}.py: {argument.arg}"
         written = ast.unparse(argument.annotation)
         found[argument.arg] = Option(eval(written, {"__builtins__": {}}, _TYPES), ast.literal_eval(default))  # noqa: S307
-    examples = _examples(tree)
-    assert examples or kind not in ("features", "models"), f"{kind}/{name}.py: EXAMPLES"
-    return Method(kind, name, summary, found, examples)
+    constants = _constants(tree)
+    assert "EXAMPLES" in constants or kind not in ("features", "models"), f"{kind}/{name}.py: EXAMPLES"
+    return Method(kind, name, summary, found, constants)
 
 
-def _examples(tree: ast.Module) -> tuple[str, ...]:
-    """Return the value of the file's constant EXAMPLES, if it has one."""
+def _constants(tree: ast.Module) -> dict[str, Any]:
+    """Return name -> value of what the file's top level sets to a literal."""
+    found = {}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXAMPLES":
-            return ast.literal_eval(node.value)
-    return ()
+        if isinstance(node, ast.Assign):
+            with contextlib.suppress(ValueError):
+                found[ast.unparse(node.targets[0])] = ast.literal_eval(node.value)
+    return found
