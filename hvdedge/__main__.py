@@ -112,7 +112,7 @@ def run(
     if first and not dry_run:
         _check_begun(checked, first, folder)
     starting = launch.between(checked, first, last)
-    consistency.check_ranks(pipeline, {stage: checked.sections[stage] for stage in starting}, ranks)
+    consistency.check_ranks(pipeline, {stage: checked.sections[stage] for stage in starting}, ranks, checked.tune)
     jobs = {stage: launch.Job(stage, pipeline.absolute(), folder, machines, ranks, changes) for stage in starting}
     if submit:
         words = [str(pipeline.absolute()), "--results", str(results), "--run", name, "--to", last]
@@ -151,7 +151,7 @@ def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, fir
     from hvdedge.named_columns import check_columns
     from hvdedge.progress import Display, describe_totals
 
-    stages = launch.pending(pipeline, folder, first, last)
+    stages = launch.pending(config.tuned(pipeline, folder), folder, first, last)
     if not stages:
         click.echo(f"nothing to do: all stages up to {last} are done in {folder}")
         return 0

@@ -5,22 +5,25 @@ these methods' options beside them. Stages that run several methods (LISTS) have
 (`[extract.pca]`), of whichever of their kinds, run in the order in which they stand.
 """
 
+import contextlib
+import copy
 import os
 import pathlib
 import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn
 
 import msgspec
 
-from hvdedge import consistency, methods
+from hvdedge import consistency, methods, qualities, records, search_space
 from hvdedge.errors import InputError
 from hvdedge.methods import Method, Option, unknown
 from hvdedge.options import Between, ColumnName, Count, Fraction, Natural, Path, Positive, spelled
 from hvdedge.records import STAGES
+from hvdedge.search_space import Space
 
 ROOT = methods.PACKAGE.parent
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -28,6 +31,7 @@ CHOICES = {
     "prepare": {"reader": "datasets"},
     "extract": {"extractor": "features"},
     "train": {"model": "models", "strategy": "strategies"},
+    "tune": {"search": "searches"},
 }
 LISTS: dict[str, tuple[str, ...]] = {
     "clean": ("cleaning",),
@@ -35,7 +39,7 @@ LISTS: dict[str, tuple[str, ...]] = {
     "extract": ("reduction", "selection"),
     "compress": ("compression",),
 }
-DEFAULTS = {"extractor": "image", "strategy": "ring_allreduce"}
+DEFAULTS = {"extractor": "image", "strategy": "ring_allreduce", "search": "tpe"}
 ALWAYS = {"profile": ("statistics",)}
 LEARNED = ("label", "targets", "by", "client")  # the options of extract that name what is learned, or split by
 IN_RUN = "{run}/"  # begins a path in the run's folder, which only its stages know
@@ -102,6 +106,19 @@ class Train(msgspec.Struct, forbid_unknown_fields=True):
     frozen: tuple[str, ...] = ()
 
 
+class Tune(msgspec.Struct, forbid_unknown_fields=True):
+    """How options are searched for before the model is kept; `[tune.space]` says which, and among which values.
+
+    `trials`: how many combinations are tried, those in the pipeline first. `ranks`: on how many ranks each; as many
+    trials run side by side as there are such groups. `metric`: what is best in the best trial, a measure of evaluate or
+    train, on the rows for validation.
+    """
+
+    trials: Count = 20
+    ranks: Count = 1
+    metric: str = "loss"
+
+
 class Evaluate(msgspec.Struct, forbid_unknown_fields=True):
     """`truth`: the folder with what is true of raw files that were made, against which the repairs are compared."""
 
@@ -116,6 +133,7 @@ SETTINGS: dict[str, type[msgspec.Struct]] = {
     "prepare": Prepare,
     "extract": Extract,
     "train": Train,
+    "tune": Tune,
     "evaluate": Evaluate,
 }
 
@@ -160,6 +178,32 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """How a pipeline is tuned: the section of `tune`, and what may be chosen."""
+
+    section: Section
+    space: Space
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of `Tune`."""
+        return self.section.settings
+
+    @property
+    def search(self) -> Chosen:
+        """The way to search."""
+        return self.section.choices["search"]
+
+    def first_stage(self) -> str:
+        """Return the first stage that has an option that is searched for: trials begin with it."""
+        return min((key.split(".")[0] for key in self.space), key=STAGES.index)
+
+    def as_written(self) -> dict[str, Any]:
+        """Return the section as TOML would hold it, with all defaults."""
+        return {**self.section.as_written(), "space": search_space.as_written(self.space)}
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """A checked pipeline.
 
@@ -167,6 +211,8 @@ class Pipeline:
         sources: the files that prepare reads, found and resolved.
         stages: those that it is about: without a section on learning those up to its features, or tables, and the
             report; compress where it has a section.
+        tune: how it is tuned, if it is.
+        tree: what the file says, with the changes made to it.
     """
 
     path: pathlib.Path
@@ -176,6 +222,26 @@ class Pipeline:
     sections: dict[str, Section]
     sources: tuple[pathlib.Path, ...]
     stages: tuple[str, ...] = STAGES
+    tune: Tuning | None = None
+    tree: Mapping[str, Any] = field(default_factory=dict)
+
+    def changed(self, options: Mapping[str, Any]) -> "Pipeline":
+        """Return this pipeline with other values for some dotted keys, and no search for better ones.
+
+        Raises:
+            InputError: where one is not allowed.
+        """
+        tree = copy.deepcopy({key: value for key, value in self.tree.items() if key != "tune"})
+        for key, value in options.items():
+            _set(tree, key.split("."), value)
+        return replace(_parse(self.path, tree, self.stages[-1]), sources=self.sources)
+
+    def value(self, key: str) -> Any:
+        """Return what stands under a dotted key."""
+        found: Any = {stage: section.as_written() for stage, section in self.sections.items()}
+        for word in key.split("."):
+            found = found[word]
+        return found
 
     @property
     def learned(self) -> dict[str, str]:
@@ -196,12 +262,16 @@ class Pipeline:
             general["sources"] = [
                 [str(path), found.st_size, found.st_mtime_ns] for path, found in zip(self.sources, status, strict=True)
             ]
+        if stage == "train" and self.tune:
+            general["tune"] = self.tune.as_written()
         return {**general, **self.sections[stage].as_written()}
 
     def as_written(self) -> dict[str, Any]:
         """Return the pipeline as TOML would hold it, with all defaults."""
         sections = {stage: self.sections[stage].as_written() for stage in self.stages}
         sections["prepare"]["source"] = [str(path) for path in self.sources]
+        if self.tune:
+            sections["tune"] = self.tune.as_written()
         return {"case": self.case, "seed": self.seed, "memory": self.memory_bytes, **sections}
 
 
@@ -225,7 +295,17 @@ def read_pipeline(
     tree = read_toml(path)
     for change in changes:
         _change(tree, change)
-    top = {"case", "seed", "memory", *STAGES}
+    found = _parse(path, tree, last)
+    sources = _sources(path, Prepare(**found.sections["prepare"].settings), results) if find_sources else ()
+    consistency.check_tables(path, found.sections, sources)
+    if found.tune:
+        _check_space(found)
+    return replace(found, sources=sources)
+
+
+def _parse(path: pathlib.Path, tree: dict[str, Any], last: str) -> Pipeline:
+    """Return the pipeline that `tree` holds, without its sources, which stand in files."""
+    top = {"case", "seed", "memory", "tune", *STAGES}
     for key in tree:
         if key not in top:
             raise InputError(unknown(f"{path}: {key}", key, top))
@@ -248,9 +328,52 @@ def read_pipeline(
         if "compress" in stages:
             consistency.check_compress(path, sections)
         consistency.check_clients(path, sections)
-    sources = _sources(path, Prepare(**sections["prepare"].settings), results) if find_sources else ()
-    consistency.check_tables(path, sections, sources)
-    return Pipeline(path, case, seed, size_bytes(path, "memory", tree.get("memory", "1GB")), sections, sources, stages)
+    memory_bytes = size_bytes(path, "memory", tree.get("memory", "1GB"))
+    is_tuned = "tune" in tree and STAGES.index(last) >= STAGES.index("train")
+    tune = _tuning(path, reading, tree["tune"]) if is_tuned else None
+    return Pipeline(path, case, seed, memory_bytes, sections, (), stages, tune, tree)
+
+
+def _tuning(path: pathlib.Path, reading: "_Reading", given: object) -> Tuning:
+    if not isinstance(given, dict):
+        raise InputError(f"{path}: tune: received {given!r}, allowed: a section [tune]")
+    section = reading.section("tune", {key: value for key, value in given.items() if key != "space"})
+    section.settings["metric"] = qualities.find(path, section.settings["metric"])
+    return Tuning(section, search_space.parse(path, given.get("space")))
+
+
+def _check_space(pipeline: Pipeline) -> None:
+    """Hold that each value that a search may choose is allowed; take whole numbers as any where those are allowed."""
+    assert pipeline.tune
+    consistency.check_searched(pipeline.path, pipeline.sections, pipeline.tune)
+    space = pipeline.tune.space
+    for key, dimension in space.items():
+        for value in dimension.examples:
+            try:
+                pipeline.changed({key: value})
+            except InputError as error:
+                told = str(error).removeprefix(f"{pipeline.path}: ").removeprefix(f"{key}: ")
+                raise InputError(f"{pipeline.path}: tune.space.{key}: {told}") from None
+        if isinstance(dimension, search_space.Range) and dimension.is_whole:
+            with contextlib.suppress(InputError):
+                pipeline.changed({key: dimension.low + 0.5})
+                is_stepped = (dimension.step or 1) > 1
+                space[key] = replace(dimension, is_whole=False, step=dimension.step if is_stepped else None)
+
+
+def tuned(pipeline: Pipeline, folder: pathlib.Path) -> Pipeline:
+    """Return a pipeline with the options that the search in the run's folder found best; as it is without one."""
+    path = folder / "train.json"
+    if pipeline.tune is None or not path.exists():
+        return pipeline
+    record = records.read(path)
+    best = record.metrics.get("search", {}).get("best") if record.status == "done" else None
+    return pipeline if best is None else settled(pipeline, record.metrics["trials"][best]["options"])
+
+
+def settled(pipeline: Pipeline, options: Mapping[str, Any]) -> Pipeline:
+    """Return a pipeline with the options that its search found best, and what it searched for."""
+    return replace(pipeline.changed(options), tune=pipeline.tune)
 
 
 def read_toml(path: pathlib.Path) -> dict[str, Any]:
@@ -336,7 +459,7 @@ class _Reading:
         for key, kind in CHOICES.get(stage, {}).items():
             where = f"{self.path}: {stage}.{key}"
             name = rest.pop(key, DEFAULTS.get(key))
-            if name is None and STAGES.index(stage) > STAGES.index(self.last):
+            if name is None and stage in STAGES and STAGES.index(stage) > STAGES.index(self.last):
                 continue
             if name is None:
                 raise InputError(
@@ -431,11 +554,24 @@ def _change(tree: dict[str, Any], change: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word stands for itself, as a shell user expects
+    try:
+        _set(tree, words, value)
+    except TypeError as error:
+        raise InputError(
+            f"--set: received {change!r}, but {error} is a value, not a section; set {error} itself"
+        ) from None
+
+
+def _set(tree: dict[str, Any], words: list[str], value: Any) -> None:
+    """Set what stands under a key of several words.
+
+    Raises:
+        TypeError: naming what is a value and not a section.
+    """
     for depth, word in enumerate(words[:-1], start=1):
         tree = tree.setdefault(word, {})
         if not isinstance(tree, dict):
-            place = ".".join(words[:depth])
-            raise InputError(f"--set: received {change!r}, but {place} is a value, not a section; set {place} itself")
+            raise TypeError(".".join(words[:depth]))
     tree[words[-1]] = value
 
 

@@ -10,9 +10,12 @@ from hvdedge.errors import InputError
 from hvdedge.options import ColumnRule, Path, SomeRanks
 
 if TYPE_CHECKING:
-    from hvdedge.config import Section
+    from hvdedge.config import Section, Tuning
 
 VECTORS = ("vectors",)  # what every reduction makes
+SEARCHED_STAGES = ("prepare", "clean", "extract", "train")
+JUDGING = tuple(f"extract.{name}" for name in ("split", "by", "test_files", "validation", "test", "borders"))
+FIXED_IN_TRAINING = ("model", "strategy", "epochs")
 
 
 def check_split(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
@@ -217,12 +220,53 @@ def _examples(kind: str, name: str) -> tuple[str, ...]:
     return methods.find(kind, name, "").examples
 
 
-def check_ranks(path: pathlib.Path, sections: Mapping[str, "Section"], ranks: int) -> None:
-    """Hold that no method takes so many ranks for itself that none is left for the rest.
+def check_searched(path: pathlib.Path, sections: Mapping[str, "Section"], tune: "Tuning") -> None:
+    """Hold that what a search may choose changes what it goes by, and not the rows that judge.
 
     Raises:
-        InputError: where one does.
+        InputError: where something does not.
     """
+    where = f"{path}: tune.space"
+    for key in tune.space:
+        stage, _, option = key.partition(".")
+        if stage not in SEARCHED_STAGES or not option:
+            raise InputError(
+                f"{where}: received {key!r}, allowed: options of {', '.join(SEARCHED_STAGES)}, as a trial ends with "
+                'its training, such as "train.learning_rate"; name others'
+            )
+        if key in JUDGING:
+            raise InputError(
+                f"{where}: received {key!r}, which decides the rows that judge trials, allowed: options that do not; "
+                "take it out"
+            )
+        if tune.search.method.constants.get("WHILE_TRAINING") and (stage != "train" or option in FIXED_IN_TRAINING):
+            raise InputError(
+                f"{where}: received {key!r} with search = {tune.search.name!r}, which changes options while models "
+                f"train, allowed: options of train but {', '.join(FIXED_IN_TRAINING)}; take it out, or search otherwise"
+            )
+    extract = sections["extract"].settings
+    if extract["split"] in ("stratified", "random", "group") and not extract["validation"]:
+        raise InputError(
+            f"{path}: extract.validation: received 0 with [tune], allowed: above 0, as these rows judge the trials; "
+            "raise it"
+        )
+
+
+def check_ranks(
+    path: pathlib.Path, sections: Mapping[str, "Section"], ranks: int, tune: "Tuning | None" = None
+) -> None:
+    """Hold that there are ranks for a trial, and that no method takes so many that none is left for the rest.
+
+    Raises:
+        InputError: where there are not, or one does.
+    """
+    if tune and "train" in sections:
+        if tune.settings["ranks"] > ranks:
+            raise InputError(
+                f"{path}: tune.ranks: received {tune.settings['ranks']} on {ranks} ranks, allowed: up to {ranks}; "
+                "set it lower or give more --ranks"
+            )
+        ranks = tune.settings["ranks"]
     for stage, section in sections.items():
         for chosen in (*section.choices.values(), *section.methods):
             for name, option in chosen.method.options.items():

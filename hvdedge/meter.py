@@ -37,12 +37,17 @@ class Watts:
 
 @dataclass
 class Meter:
-    """The costs of this process from its start on: importing TensorFlow is work that a node has to do, too."""
+    """The costs of this process from its start on: importing TensorFlow is work that a node has to do, too.
+
+    With `from_now` those of a part of its work. The peak of memory is always that since its start.
+    """
 
     traffic: Traffic = field(default_factory=Traffic)
+    from_now: bool = False
 
     def __post_init__(self) -> None:
-        self._started = time.perf_counter() - _age_seconds()
+        self._started = time.perf_counter() - (0.0 if self.from_now else _age_seconds())
+        self._cpu_before = time.process_time() if self.from_now else 0.0
         self._counter = _rapl_joules()
         self._joules = dict.fromkeys(self._counter, 0.0)
 
@@ -52,7 +57,7 @@ class Meter:
 
     @property
     def cpu_seconds(self) -> float:
-        return time.process_time()
+        return time.process_time() - self._cpu_before
 
     def sample(self) -> None:
         """Read the processor's counter, which wraps after minutes; to be called more often than that."""

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 EVENT = "@hvdedge "  # begins a line in which a rank tells the launcher something, as JSON
 PLAIN_SECONDS = 5.0  # between two lines of numbers in a pipe
+NOT_TOLD = {"event", "rank", "is_root", "rss_bytes"}  # of an event
 
 
 def size(count: float | None) -> str:
@@ -23,6 +24,8 @@ def size(count: float | None) -> str:
 def describe(text: str = "", **numbers: Any) -> list[str]:
     """Return the words for how far a stage is, such as `epoch 3/12`, `loss 0.25`."""
     words = [text] if text else []
+    if "trial" in numbers:
+        words.append(f"trial {numbers.pop('trial')}")
     if "epoch" in numbers:
         words.append(f"epoch {numbers.pop('epoch')}/{numbers.pop('epochs')}")
     return words + [
@@ -81,8 +84,8 @@ class Display:
     def show(self, event: dict[str, Any]) -> None:
         """Show a rank's progress event; memory is that of the fullest rank."""
         self._rss[event["rank"]] = event["rss_bytes"]
-        words = describe(**{key: value for key, value in event.items() if key not in ("event", "rank", "rss_bytes")})
-        if event["rank"] != 0 or not words:
+        words = describe(**{key: value for key, value in event.items() if key not in NOT_TOLD})
+        if not event["is_root"] or not words:
             return
         words.append(f"memory {size(max(self._rss.values()))}")
         self._say(f"{self._stage}: " + ", ".join(words), always=bool(event.get("text")) and not self._live)

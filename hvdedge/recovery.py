@@ -110,6 +110,11 @@ class Survivors:
         return self._is_broken
 
 
+def abandon() -> None:
+    """Watch no communicator any more, where work in one ended by an error and other work goes on in this process."""
+    _watching.clear()
+
+
 @contextlib.contextmanager
 def limited(what: str, comm: MPI.Comm) -> Iterator[None]:
     """End all ranks where the body, which does `what`, does not end within LIMIT_SECONDS."""

@@ -10,6 +10,7 @@ from typing import Any
 from hvdedge import records
 from hvdedge.errors import InputError
 from hvdedge.records import RunRecord
+from hvdedge.trial_folders import LEDGER
 
 SCALED_OPTIONS = ("batch_size", "learning_rate", "seed")
 """Options of training that a user sets anew for each number of ranks, or for each repetition of the same work."""
@@ -144,7 +145,8 @@ def load(results: pathlib.Path) -> tuple[list[Run], list[str]]:
     """
     found, left_out = [], []
     folders = {path.parent.resolve() for stage in records.STAGES for path in results.rglob(f"{stage}.json")}
-    for folder in sorted(folders):
+    asked = results.resolve()
+    for folder in sorted(one for one in folders if one == asked or not (one.parent / LEDGER).exists()):  # no trials
         try:
             found.append(Run(folder, records.current(records.read_run(folder))))
         except InputError as error:

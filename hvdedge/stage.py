@@ -36,7 +36,7 @@ from mpi4py import MPI
 from hvdedge import records
 from hvdedge.change_log import Totals, summarise
 from hvdedge.clusters import Cluster, read_cluster
-from hvdedge.config import IN_RUN, Chosen, Pipeline, in_run, listed, read_pipeline
+from hvdedge.config import IN_RUN, Chosen, Pipeline, in_run, listed, read_pipeline, tuned
 from hvdedge.errors import InputError, RankError, is_users, one_line
 from hvdedge.meter import Meter, peak_rss_bytes
 from hvdedge.parallel import MeteredComm, agree, allgather_json
@@ -65,8 +65,13 @@ class Stage:
         pipeline, section: all settings, and those of this stage.
         folder: the run's folder.
         workspace: what methods get beside their rows; its metrics go into the record.
-        history, events: further parts of the record, alike on every rank.
+        history, events, inputs: further parts of the record, alike on every rank.
+        local_ranks: how many ranks of the job share this rank's host.
+        changing: the options of train that may be others than when a checkpoint was written.
+        goes_on: collective; whether training goes on after an epoch, by its number from 1 and the curves.
     """
+
+    changing: tuple[str, ...] = ()
 
     def __init__(
         self, name: str, pipeline: Pipeline, cluster: Cluster, folder: pathlib.Path, comm: MeteredComm, meter: Meter
@@ -81,7 +86,7 @@ class Stage:
         self.log = logging.getLogger("hvdedge")
         self.history: dict[str, list] = {}
         self.events: list[dict[str, Any]] = []
-        self._inputs: dict[str, str] = {}
+        self.inputs: dict[str, str] = {}
         self._outputs: dict[str, Output] = {}
         self._told = 0.0
         self._started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -91,6 +96,8 @@ class Stage:
         self._rank = comm.rank
         self._began_as = comm.Get_group()
         self._hosts = allgather_json(socket.gethostname(), comm)
+        self.local_ranks = self._hosts.count(socket.gethostname())
+        self._handler: logging.Handler | None = None
         self.workspace = Workspace(folder, self._scratch.path, pipeline.memory_bytes, pipeline.learned)
 
     @property
@@ -106,6 +113,11 @@ class Stage:
     def lost(self) -> list[int]:
         """The ranks that the stage began with and that are not among `comm`, rising."""
         return self._numbers(MPI.Group.Difference(self._began_as, self.comm.Get_group()))
+
+    @property
+    def number(self) -> int:
+        """Which rank this was when the stage began."""
+        return self._rank
 
     def _numbers(self, ranks: MPI.Group) -> list[int]:
         """Return which ranks they were when the stage began."""
@@ -202,7 +214,7 @@ class Stage:
                         f"{path}: received a file that was changed or cut after {stage} wrote it, allowed: SHA-256 "
                         f"{output.sha256[:8]}...; run again with --from {stage}"
                     )
-        self._inputs |= {name: output.sha256 for name, (_, output) in found.items()}
+        self.inputs |= {name: output.sha256 for name, (_, output) in found.items()}
         return sorted(found)
 
     def write_table(self, name: str, table: Table) -> None:
@@ -250,7 +262,10 @@ class Stage:
 
     def depend(self, name: str) -> None:
         """Record a file in the run's folder that is no stage's output as an input of this stage."""
-        self._inputs[name] = records.sha256(self.folder / name)
+        self.inputs[name] = records.sha256(self.folder / name)
+
+    def goes_on(self, comm: MeteredComm, epoch: int, curves: dict[str, list[float | None]]) -> bool:
+        return True
 
     def note(self, **event: Any) -> None:
         """Add an event to the record, with the seconds since the stage began; alike on every rank."""
@@ -269,7 +284,10 @@ class Stage:
             print(f"{self.name}: {', '.join(describe(text, **values))}", flush=True)
 
     def _send_event(self, **values: Any) -> None:
-        event = {"event": "progress", "rank": self.comm.rank, "rss_bytes": peak_rss_bytes(), **values}
+        event = {
+            **{"event": "progress", "rank": self._rank, "is_root": self.is_root, "rss_bytes": peak_rss_bytes()},
+            **values,
+        }
         print(EVENT + json.dumps(event), flush=True)
 
     def begin(self) -> None:
@@ -282,16 +300,17 @@ class Stage:
                     for name in records.read(path).outputs if path.exists() else ():
                         (self.folder / name).unlink(missing_ok=True)
                 self._record("running").write(self.folder)
-        handler = logging.FileHandler(self.folder / f"{self.name}.log")
-        handler.setFormatter(logging.Formatter(f"%(asctime)s rank {self.comm.rank} {socket.gethostname()} %(message)s"))
-        self.log.addHandler(handler)
+        self._handler = logging.FileHandler(self.folder / f"{self.name}.log")
+        place = f"rank {self._rank} {socket.gethostname()}"
+        self._handler.setFormatter(logging.Formatter(f"%(asctime)s {place} %(message)s"))
+        self.log.addHandler(self._handler)
         self.log.setLevel(logging.INFO)
         self.log.info("%s begins on %d ranks", self.name, self.comm.size)
 
     def costs(self) -> dict[str, Any]:
         """Return what this rank cost so far, as its record has it."""
         host = socket.gethostname()
-        return self.meter.read(self.cluster.watts(host), self._hosts.count(host))
+        return self.meter.read(self.cluster.watts(host), self.local_ranks)
 
     def end(self) -> None:
         """Collective. Gather what each rank cost and wrote, and say that the stage is done."""
@@ -333,6 +352,10 @@ class Stage:
             if self._rank != min({*range(len(self._hosts))} - {*ended, *self.lost}):
                 time.sleep(LAST_WORD_SECONDS)  # one line is enough, unless that rank does not know yet
         say_error(cause)
+        self.write_failure(error, cause)
+
+    def write_failure(self, error: BaseException, cause: dict[str, Any]) -> None:
+        """Keep in the log and in the record why the stage failed."""
         with contextlib.suppress(Exception):  # the error may be that nothing can be written
             self.log.error("".join(traceback.format_exception(error)))
             record = self._record("failed")
@@ -351,8 +374,11 @@ class Stage:
         os._exit(0)
 
     def close(self) -> None:
-        """Remove this rank's scratch folder."""
+        """Remove this rank's scratch folder, and let others write the log."""
         self._scratch.remove()
+        if self._handler:
+            self.log.removeHandler(self._handler)
+            self._handler.close()
 
     def _record(self, status: str) -> RunRecord:
         return msgspec.convert(
@@ -361,7 +387,7 @@ class Stage:
                 **{"cluster": self.cluster.name, "started": self._started, "wall_seconds": None},
                 **{"world_size": len(self._hosts), "metrics": self.metrics, "history": self.history},
                 **{
-                    "inputs": self._inputs,
+                    "inputs": self.inputs,
                     "events": [*self.events, *self.workspace.events],
                     "options": self.pipeline.options(self.name),
                     "versions": versions(),
@@ -413,10 +439,12 @@ def _frame(
     try:
         with agree(comm):
             folder = results.absolute()
-            pipeline, machines = (
-                read_pipeline(path, changes, name, find_sources=name == "prepare", results=folder),
-                read_cluster(cluster),
-            )
+            pipeline = read_pipeline(path, changes, name, find_sources=name == "prepare", results=folder)
+            machines = read_cluster(cluster)
+            if pipeline.tune and pipeline.tune.first_stage() == "prepare":
+                pipeline = read_pipeline(path, changes, name, results=folder)
+            if records.STAGES.index(name) > records.STAGES.index("train"):
+                pipeline = tuned(pipeline, folder)
         stage = Stage(name, pipeline, machines, folder, comm, meter)
         stage.begin()
         work(stage)

@@ -26,10 +26,12 @@ class Task(Protocol):
     Attributes:
         score: the name of what training tells beside the loss.
         chance: the loss of telling the same of each row.
+        judged: the measures of all rows that `judge` tells.
     """
 
     score: str
     chance: float
+    judged: tuple[str, ...]
 
     def __init__(self, spec: dict[str, Any]): ...
 
@@ -55,6 +57,8 @@ class Classification:
     def __init__(self, spec: dict[str, Any]):
         self._classes = spec["classes"]
         self.chance = math.log(max(len(self._classes), 2))
+        ranked = ("auc", "average_precision") if len(self._classes) == 2 else ()
+        self.judged = ("accuracy", "precision", "recall", "f1", *ranked)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -84,6 +88,7 @@ class Regression:
 
     score = "mae"
     chance = 1.0
+    judged: tuple[str, ...] = ("mse", "mae", "rmse", "r2")
 
     def __init__(self, spec: dict[str, Any]):
         self._spec = spec
@@ -133,6 +138,7 @@ class Unlabelled:
 
     score = "rmse"
     chance = 1.0
+    judged: tuple[str, ...] = ()
 
     def __init__(self, spec: dict[str, Any]):
         self._spec = spec
@@ -156,6 +162,8 @@ class Unlabelled:
 class Anomalies(Unlabelled):
     """What is unlike the rest; y, 1 for what is one, is looked at when it is judged."""
 
+    judged: tuple[str, ...] = ("auc", "average_precision")
+
     def judge(self, x: np.ndarray, y: np.ndarray, outputs: np.ndarray, comm: MPI.Intracomm) -> dict:
         far = np.abs(x.reshape(len(x), -1)).max(axis=1, initial=0)  # x is in standard deviations
         share = scores.means(y[:, None], comm)[0]
@@ -165,6 +173,8 @@ class Anomalies(Unlabelled):
 
 class Clusters(Unlabelled):
     """Groups of examples that are alike; y, the classes, is looked at when they are judged."""
+
+    judged: tuple[str, ...] = ("nmi", "ari")
 
     def judge(self, x: np.ndarray, y: np.ndarray, outputs: np.ndarray, comm: MPI.Intracomm) -> dict:
         count = len(self._spec["classes"])

@@ -119,6 +119,8 @@ class TrainingTask:
         lost: Callable[[MeteredComm, float], None],
         speed: float | None = None,
         initial: Callable[[], checkpoints.Named] = tuple,
+        local_ranks: int | None = None,
+        goes_on: Callable[[MeteredComm, int, dict[str, list[float | None]]], bool] = lambda *told: True,
     ):
         self.epochs: int = settings["epochs"]
         self.learning_rate: float = settings["learning_rate"]
@@ -153,7 +155,8 @@ class TrainingTask:
         self.epoch = self._step = 0
         self._began = self._epoch_began = 0.0
         self._kind = tasks.find(reader.spec)
-        self.local_ranks = local_size(comm)
+        self.local_ranks = local_ranks or local_size(comm)
+        self._goes_on = goes_on
         self.speed = speed / self.local_ranks if speed else None
         self._take_model(model, comm)
         self.deal(comm.size, comm.rank)
@@ -456,7 +459,10 @@ class TrainingTask:
             self._keep_state()
         self.history.best_epoch = self._course.good_epochs - 1 if diverged else -1
         ends = self._should_end(epoch)
-        if ends and epoch + 1 < self.epochs:
+        if not self._goes_on(comm, epoch + 1, self.history.curves) and not ends:
+            ends = True
+            self.note(what="stopped_early", epoch=epoch + 1, action="ended, as other trials are ahead of this one")
+        elif ends and epoch + 1 < self.epochs:
             self.note(
                 what="stopped_early", epoch=epoch + 1, action=f"kept the weights of epoch {self.history.best_epoch + 1}"
             )
@@ -601,6 +607,7 @@ class TrainingTask:
     def _follow(self, facts: dict[str, Any]) -> None:
         self._course = Course(**facts["course"])
         self.learning_rate = self._settings["learning_rate"] * self._course.rate_scale
+        self.optimizer.learning_rate.assign(self.learning_rate)
         self.precision.restore(facts["precision"][1])
 
     def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:

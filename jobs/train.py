@@ -1,10 +1,11 @@
-"""Train the model over all ranks: features.h5 -> model.keras, checkpoints/, tensorboard/."""
+"""Train the model over all ranks: features.h5 -> model.keras, checkpoints/, tensorboard/; or search for its options."""
 
 import functools
 import hashlib
 import json
 import socket
 import typing
+from collections.abc import Callable
 
 from hvdedge.parallel import agree
 from hvdedge.records import sha256
@@ -16,24 +17,43 @@ MADE = ("model.keras", "checkpoints", "tensorboard")
 
 def main(stage: Stage) -> None:
     """Train the model over all ranks."""
-    from hvdedge import training  # here, so that a wrong setting is told before TensorFlow's four seconds
+    from hvdedge import training, tuning  # here, so that a wrong setting is told before TensorFlow's four seconds
 
     training.configure(stage.comm, stage.pipeline.seed)
+    compare = train_uncleaned if stage.pipeline.sections["extract"].settings["uncleaned"] else None
+    if stage.pipeline.tune:
+        tuning.tune(stage, _works(), compare)
+        return
+    train(stage)
+    if compare:
+        compare(stage)
+
+
+def _works() -> dict[str, Callable[[Stage], None]]:
+    """Return what the stages of a trial do."""
+    import clean  # beside this file
+    import extract
+    import prepare
+    import profile_data
+
+    programs = {"prepare": prepare, "clean": clean, "profile": profile_data, "extract": extract}
+    return {name: program.main for name, program in programs.items()} | {"train": train}
+
+
+def train(stage: Stage) -> None:
+    """Collective. Train the model."""
     metrics, stage.history = _train(stage, "")
-    variants = [""]
-    if stage.pipeline.sections["extract"].settings["uncleaned"]:
-        stage.tell("once more on the rows as they were before clean, to compare: extract.uncleaned asks for it")
-        variants.append("uncleaned/")
-        metrics["uncleaned"], history = _train(stage, variants[-1])
-        del history["epoch_seconds"]
-        for name, curve in history.items():
-            score = name.removeprefix("validation_")
-            stage.history[f"{name.removesuffix(score)}uncleaned_{score}"] = curve
     stage.metrics.update(metrics)
-    with agree(stage.comm):
-        if stage.is_root:  # another one, perhaps, than when the first training ended
-            for place in (f"{variant}{name}" for variant in variants for name in MADE):
-                stage.keep(place)
+
+
+def train_uncleaned(stage: Stage) -> None:
+    """Collective. Train once more on the rows as they were before clean, to compare."""
+    stage.tell("once more on the rows as they were before clean, to compare: extract.uncleaned asks for it")
+    stage.metrics["uncleaned"], history = _train(stage, "uncleaned/")
+    del history["epoch_seconds"]
+    for name, curve in history.items():
+        score = name.removeprefix("validation_")
+        stage.history[f"{name.removesuffix(score)}uncleaned_{score}"] = curve
 
 
 def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
@@ -81,6 +101,8 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
         note=lambda **event: stage.note(variant=variant.rstrip("/") or "cleaned", **event),
         lost=stage.go_on,
         initial=lambda: begun.arrays(model) if begun else (),
+        local_ranks=stage.local_ranks,
+        goes_on=stage.goes_on,
     )
     history = strategy(task, stage.comm)
     task.collect(stage.comm)
@@ -89,6 +111,9 @@ def _train(stage: Stage, variant: str) -> tuple[dict, dict]:
         if stage.is_root:
             with stage.output(f"{variant}model.keras") as path:
                 task.save(path)
+    with agree(stage.comm):
+        for name in MADE if stage.is_root else ():  # another one, perhaps, than when training began
+            stage.keep(f"{variant}{name}")
     last = {name: curve[history.best_epoch] for name, curve in history.curves.items() if name != "epoch_seconds"}
     return {**last, **history.metrics(stage.comm), "parameters": task.parameters}, history.curves
 
@@ -99,7 +124,8 @@ def _key(stage: Stage, variant: str, begun_with: str) -> str:
     made = stage.folder / variant
     files = [*sorted((made / "features").iterdir()), made / "features.h5", made / "features.json"]
     features = {path.name: sha256(path) for path in files}  # what x is kept as stands in features.h5
-    kept = {name: value for name, value in options.items() if name not in ("epochs", "checkpoint_every")}
+    open_options = ("epochs", "checkpoint_every", *stage.changing)
+    kept = {name: value for name, value in options.items() if name not in open_options}
     return hashlib.sha256(json.dumps([kept, features, begun_with], sort_keys=True).encode()).hexdigest()
 
 

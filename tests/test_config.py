@@ -432,3 +432,78 @@ def test_methods_of_several_kinds_run_in_the_order_of_their_sections(pipeline):
     )
     kinds = [(one.name, one.method.kind) for one in found.sections["extract"].methods]
     assert kinds == [("pca", "reduction"), ("stratified", "selection"), ("mutual_information", "reduction")]
+
+
+TUNE = MINIMAL + '[tune]\nmetric = "accuracy"\n'
+
+
+def test_what_is_searched_for_is_read_checked_and_written(pipeline, tmp_path):
+    text = TUNE + '[tune.space]\n"train.learning_rate" = {low = 1e-4, high = 1e-2, log = true}\ntrain.epochs = [3, 4]\n'
+    found = pipeline(text)
+    assert found.tune.settings == {"trials": 20, "ranks": 1, "metric": "accuracy"}
+    assert (found.tune.search.name, found.tune.first_stage()) == ("tpe", "train")
+    assert found.options("train")["tune"]["space"]["train.epochs"] == [3, 4]
+    again = tmp_path / "again.toml"
+    again.write_text(config.to_toml(found.as_written()))
+    assert config.read_pipeline(again).tune == found.tune
+
+
+def test_a_trial_has_its_options_and_no_search(pipeline):
+    found = pipeline(TUNE + '[tune.space]\n"train.epochs" = [3, 4]\n"clean.missing.neighbours" = [5, 6]\n')
+    trial = found.changed({"train.epochs": 4, "clean.missing.neighbours": 6})
+    assert (trial.value("train.epochs"), trial.value("clean.missing.neighbours"), trial.tune) == (4, 6, None)
+    assert trial.sources == found.sources
+    settled = config.settled(found, {"train.epochs": 4})
+    assert (settled.value("train.epochs"), settled.tune) == (4, found.tune)
+
+
+def test_whole_numbers_stand_for_any_where_any_are_allowed(pipeline):
+    space = '[tune.space]\n"train.learning_rate" = {low = 1, high = 2}\n"train.epochs" = {low = 1, high = 2}\n'
+    found = pipeline(TUNE + space).tune.space
+    assert 1.5 in found["train.learning_rate"]
+    assert 1.5 not in found["train.epochs"]
+
+
+@pytest.mark.parametrize(
+    ("tune", "told"),
+    [
+        ("", "tune.space: received 'nothing'"),
+        ("[tune.space]\n", "tune.space: received 'nothing'"),
+        ('[tune.space]\n"train.epoch" = [1, 2]\n', "tune.space.train.epoch: received 'epoch'"),
+        (
+            '[tune.space]\n"train.epochs" = [1, 0]\n',
+            "tune.space.train.epochs: received 0, allowed: a whole number from 1",
+        ),
+        ('[tune.space]\n"train.model" = ["cnn", "cmn"]\n', "did you mean 'gcn'?"),
+        ('[tune.space]\n"train.model" = ["cnn", "rnn"]\n', "tune.space.train.model: received 'rnn', which takes"),
+        ('[tune.space]\n"compress.prune.sparsity" = [0.5, 0.9]\n', "as a trial ends with its training"),
+        ("[tune.space]\nseed = [1, 2]\n", "received 'seed', allowed: options of"),
+        ('[tune.space]\n"extract.test" = [0.1, 0.2]\n', "decides the rows that judge trials"),
+        ('metrik = "loss"\n', "did you mean 'metric'?"),
+        ('search = "tpa"\n', "did you mean 'tpe'?"),
+        (
+            'search = "population"\n[tune.space]\n"train.model" = ["cnn", "resnet"]\n',
+            "changes options while models train",
+        ),
+        ('search = "population"\nmin_epochs = 3\n[tune.space]\n"train.epochs" = [1, 2]\n', "allowed with search = "),
+        ('[tune.space]\n"train.epochs" = [1, 2]\n[extract]\nvalidation = 0.0\n', "these rows judge the trials"),
+    ],
+)
+def test_a_search_that_cannot_be_is_one_line(pipeline, tune, told):
+    before = MINIMAL if "[extract]" not in tune else PREPARE + TRAIN
+    with pytest.raises(InputError) as error:
+        pipeline(before + "[tune]\n" + tune)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_metric_that_there_is_not_offers_the_nearest(pipeline):
+    with pytest.raises(InputError, match="did you mean 'accuracy'"):
+        pipeline(MINIMAL + '[tune]\nmetric = "acuracy"\n[tune.space]\n"train.epochs" = [1, 2]\n')
+
+
+def test_a_trial_needs_its_ranks(pipeline):
+    found = pipeline(TUNE + 'ranks = 3\n[tune.space]\n"train.epochs" = [1, 2]\n')
+    consistency.check_ranks(found.path, found.sections, 3, found.tune)
+    with pytest.raises(InputError, match=r"tune\.ranks: received 3 on 2 ranks, allowed: up to 2"):
+        consistency.check_ranks(found.path, found.sections, 2, found.tune)

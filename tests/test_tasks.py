@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
-from hvdedge import tasks
+from hvdedge import qualities, tasks
 from hvdedge.errors import InputError
 from hvdedge.models.dense import build
 
@@ -94,3 +94,19 @@ def test_the_dense_network_gives_what_is_forecast():
 def test_a_task_that_nobody_knows_is_told():
     with pytest.raises(InputError, match="received the task 'ranking', allowed: classification, regression"):
         tasks.find({"task": "ranking"})
+
+
+@pytest.mark.parametrize(
+    ("spec", "outputs"),
+    [
+        ({"task": "classification", "classes": [*"ab"]}, 2),
+        ({"task": "classification", "classes": [*"abc"]}, 3),
+        ({"task": "anomalies", "classes": []}, 3),
+        ({"task": "clusters", "classes": [*"ab"]}, 3),
+    ],
+)
+def test_what_is_judged_is_told(spec, outputs, comm):
+    task = tasks.find(spec)
+    y = np.arange(12) % 2
+    told = task.judge(RNG.normal(0, 1, (12, 4)), y, RNG.uniform(0, 1, (12, outputs)).astype(np.float32), comm)
+    assert {*task.judged} == {name for name in told if name in qualities.ALL}
