@@ -2,18 +2,23 @@
 
 import gzip
 import time
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from hvdedge.weight_coding import MAGIC, Place, pack, unpack
+from hvdedge.errors import InputError
+from hvdedge.weight_coding import MAGIC, Place, most_bytes, pack, unpack
 
 BATCH_ROWS = 256
 LATENCY_RUNS, LATENCY_SECONDS = 50, 0.2  # at least, of both
 RECURRENT = ("Bidirectional", "GRU", "LSTM")
 INTEGERS = {np.int8: (-128, 127), np.int16: (-32768, 32767)}
-NUMBERS = {0: "<f4", 9: "i1"}  # TensorFlow Lite's types of buffers that are coded -> NumPy's
+NUMBERS: dict[int, Literal["<f4", "i1"]] = {
+    0: "<f4",
+    9: "i1",
+}  # TensorFlow Lite's types of buffers that are coded -> NumPy's
 
 
 @dataclass
@@ -53,11 +58,20 @@ class CompressedModel:
 
         Args:
             sample: training rows, float32 (rows, ...), from which the ranges of integer activations are taken.
+        Raises:
+            InputError: where it gets so small that nobody would unpack it.
         """
         file = self._converted(sample)
         if self.coding == "gzip":
-            return gzip.compress(file, mtime=0)
-        return pack(file, _weights_of(file), entropy=self.coding == "entropy")
+            content = gzip.compress(file, mtime=0)
+        else:
+            content = pack(file, _weights_of(file), entropy=self.coding == "entropy")
+        if len(file) > most_bytes(content):
+            raise InputError(
+                f"compress: received a model of {len(file):,} bytes that is stored in {len(content):,}, allowed: at "
+                f"least one for {len(file) // (most_bytes(content) // len(content)):,}; leave more weights"
+            )
+        return content
 
     def _converted(self, sample: np.ndarray) -> bytes:
         import tensorflow as tf
@@ -107,14 +121,33 @@ def _weights_of(file: bytes) -> list[Place]:
     return [places[start] for start in sorted(places)]
 
 
+def unpacked(stored: bytes) -> bytes:
+    """Return the TensorFlow Lite file that was stored.
+
+    Raises:
+        ValueError: where it is cut off or damaged, or would be larger than a file may be.
+    """
+    if stored.startswith(MAGIC):
+        return unpack(stored)
+    most, stream = most_bytes(stored), zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        file = stream.decompress(stored, most + 1)
+    except zlib.error as error:
+        raise ValueError(f"it is neither gzip nor packed weights, or damaged ({error})") from None
+    if len(file) > most:
+        raise ValueError(f"it unpacks to more than {most:,} bytes")
+    if not stream.eof or stream.unused_data:
+        raise ValueError("it is cut off" if not stream.eof else "there is something behind its end")
+    return file
+
+
 class Runner:
     """A stored model in the interpreter that a small device would use; needs no TensorFlow."""
 
     def __init__(self, stored: bytes, threads: int = 1):
         from ai_edge_litert.interpreter import Interpreter
 
-        file = unpack(stored) if stored.startswith(MAGIC) else gzip.decompress(stored)
-        self._interpreter = Interpreter(model_content=file, num_threads=threads)
+        self._interpreter = Interpreter(model_content=unpacked(stored), num_threads=threads)
         self._rows = -1
         self._at_once = BATCH_ROWS if self._interpreter.get_input_details()[0]["shape_signature"][0] < 0 else 1
 

@@ -118,27 +118,39 @@ def _files(given: str, output: pathlib.Path | None) -> list[pathlib.Path]:
 
 
 def _load(run: TrainedRun, name: str, shape: list[int]) -> Model:
-    """Return what gives the outputs for x, (rows, *shape)."""
+    """Return what gives the outputs for x, (rows, *shape).
+
+    Raises:
+        InputError: where the model's file is not there, or none that can be run.
+    """
     if name != KERAS:
         from hvdedge.compressed import Runner
 
         outputs = run.records["compress"].outputs
-        file = next(output for output in outputs if output.startswith(f"compressed/{name}.tflite"))
-        with _quiet():
-            runner = Runner(run.read("compress", file))
-            runner.predict(np.zeros((1, *shape), np.float32))
+        start = f"compressed/{name}.tflite"
+        file = next((output for output in outputs if output.startswith(start)), start)
+        stored = run.read("compress", file)
+        try:
+            with _quiet():
+                runner = Runner(stored)
+                runner.predict(np.zeros((1, *shape), np.float32))
+        except (ValueError, RuntimeError, IndexError) as error:  # as the interpreter tells of what it cannot run
+            raise InputError(
+                f"{run.folder / file}: received a model that cannot be run ({' '.join(str(error).split())}), expected "
+                f"a whole one for rows of shape {shape}; run again with --from compress"
+            ) from None
 
         def told(x: np.ndarray) -> np.ndarray:
             parts = [runner.predict(x[start : start + MODEL_ROWS]) for start in range(0, len(x), MODEL_ROWS)]
             return np.concatenate(parts)
 
         return told
-    run.read("train", KERAS)
+    place = run.check("train", KERAS)
     try:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         import keras
 
-        model = keras.models.load_model(run.folder / KERAS, compile=False)
+        model = keras.models.load_model(place, compile=False)
     except ImportError:
         raise InputError(
             f"{run.folder}: received a run without compressed models, whose {KERAS} needs TensorFlow, which is not "

@@ -38,6 +38,14 @@ class TrainedRun:
         Raises:
             InputError: where it is not there, or was changed since.
         """
+        return self.check(stage, name).read_bytes()
+
+    def check(self, stage: str, name: str) -> pathlib.Path:
+        """Return the path of a file that a stage wrote.
+
+        Raises:
+            InputError: where it is not there, or was changed since.
+        """
         path = self.folder / name
         output = self.records[stage].outputs.get(name)
         if output is None:
@@ -50,7 +58,7 @@ class TrainedRun:
                 f"{path}: received no file that is as {stage} wrote it, allowed: SHA-256 {output.sha256[:8]}...; copy "
                 f"it again, or run again with --from {stage}"
             )
-        return path.read_bytes()
+        return path
 
     def read_json(self, stage: str, name: str, is_needed: bool = True) -> Any:
         """Return what a file of JSON holds; None for one that is not needed and not there."""

@@ -1,6 +1,9 @@
 """`hvdedge predict` as a user types it: new rows by the model of a finished run, on a host with next to nothing."""
 
 import csv
+import gzip
+import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -265,6 +268,20 @@ def test_wrong_input_is_one_clear_line(run, tmp_path, case):
     assert (done.exit_code, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1 and said.format(**fill) in done.stderr, done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("content", [b"junk", b"hvdedge weights 1\n", gzip.compress(b"no model"), None])
+def test_a_model_that_is_damaged_is_one_clear_line(run, tmp_path, content):
+    copy = shutil.copytree(run, tmp_path / "people" / "b")
+    name = "compressed/prune.tflite.gz"
+    content = content or (copy / name).read_bytes()[:-9]
+    (copy / name).write_bytes(content)
+    record = json.loads((copy / "compress.json").read_text())
+    record["outputs"][name]["sha256"] = hashlib.sha256(content).hexdigest()
+    (copy / "compress.json").write_text(json.dumps(record))
+    done = CliRunner().invoke(__main__.main, ["predict", str(copy), str(raw(run)), "--model", "prune"])
+    assert (done.exit_code, done.stdout) == (2, "") and len(done.stderr.splitlines()) == 1
+    assert f"{name}: received a model that cannot be run (" in done.stderr
 
 
 def test_an_interrupt_leaves_nothing_behind(run, tmp_path, monkeypatch):
