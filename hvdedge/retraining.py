@@ -34,7 +34,6 @@ class Retraining:
 
     Attributes:
         comm: the ranks.
-        sample: some of the training rows, the same on every rank, float32 (rows, ...).
         seed: of all that is drawn at random.
         spec: what extract wrote of the features.
         learning_rate: that of one rank in training.
@@ -51,10 +50,16 @@ class Retraining:
         memory_bytes: int,
     ):
         self.comm, self.seed, self.spec, self.learning_rate = comm, seed, reader.spec, learning_rate
-        self.sample, _ = reader.read("train", slice(0, min(SAMPLE_ROWS, reader.rows("train"))))
         self._reader, self._batch_size, self._memory_bytes = reader, batch_size, memory_bytes
         self._losses = tasks.find(reader.spec).losses
         self._epoch = 0  # no two compressors see the same batches
+
+    @functools.cached_property
+    def sample(self) -> np.ndarray:
+        """Some of the training rows, spread over all, as they may be sorted; the same on every rank: (rows, ...)."""
+        rows = self._reader.rows("train")
+        spread = np.linspace(0, rows - 1, min(SAMPLE_ROWS, rows)).round().astype(int).tolist()
+        return np.concatenate([self._reader.read("train", slice(row, row + 1))[0] for row in spread])
 
     @property
     def steps_per_epoch(self) -> int:

@@ -136,6 +136,21 @@ def test_integers_tell_nearly_what_floats_tell(bits, model):
     assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("compress", [fixed_point.compress, quantize_aware.compress])
+def test_integers_tell_as_much_where_training_rows_are_sorted(compress):
+    """Ranges of the first 200 rows alone would cut off what the others give."""
+    x = np.sort(np.random.default_rng(1).normal(0, 1, (600, 6)).astype(np.float32), axis=0)
+    rows = Rows(600, 0)
+    rows._x, rows._y = x, (x.sum(axis=1) / 3).astype(np.float32)
+    rows.spec = {"task": "regression", "input_shape": [6], "output_shape": [], "targets": [{"mean": 0, "deviation": 1}]}
+    network = keras.Sequential([keras.Input((6,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)])
+    data(rows).train(network, 10, rate=1.0)
+    made = compress(CompressedModel(network), data(rows))
+    wanted = np.asarray(made.model(x))
+    found = Runner(made.store(data(rows).sample)).predict(x)
+    assert np.abs(found - wanted).max() < 0.03 * np.ptp(wanted)  # a few of 256 levels
+
+
 def test_training_with_simulated_integers_ends_on_their_grid(model):
     before = accuracy(model)
     made = quantize_aware.compress(model, data(), epochs=1)
