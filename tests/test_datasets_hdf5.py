@@ -1,6 +1,7 @@
 """HDF5 files on one rank: what h5py wrote comes back as rows, and what leads elsewhere or does not fit is one line."""
 
 import fcntl
+import tracemalloc
 import warnings
 
 import h5py
@@ -11,6 +12,7 @@ import pytest
 from hvdedge import hdf5_files
 from hvdedge.datasets import hdf5
 from hvdedge.errors import InputError, RankError
+from hvdedge.hdf5_texts import TextLengths
 from hvdedge.workspace import Source
 
 RNG = np.random.default_rng(4)
@@ -255,6 +257,66 @@ def test_texts_that_repeat_one_long_one_are_a_bomb(read):
     assert "received texts of more than 0.5 times the file's size, the limit; if it is sound, raise" in error(
         read, write, unpack_ratio=0.5
     )
+
+
+def shared(path, count, text):
+    """Write a file of texts that are all one object of its heap; return its bytes."""
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("x", (count,), h5py.string_dtype())
+        data[0] = text
+        place = data.id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[place : place + 16 * count] = content[place : place + 16] * count
+    return bytes(content)
+
+
+def test_texts_are_bounded_before_they_are_read(read, tmp_path, comm, workspace):
+    (tmp_path / "0.h5").write_bytes(shared(tmp_path / "made.h5", 64, "a" * 2_000_000))
+    table = hdf5.read(Source((tmp_path / "0.h5",), workspace), comm)
+    tracemalloc.start()
+    assert sum(batch.num_rows for batch in table.batches()) == 64
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000  # some copies of one
+    tracemalloc.stop()
+    one = shared(tmp_path / "made.h5", 2, "a" * 9_000_000)
+    assert "0.h5: received texts of 9000000 bytes in row 1, allowed: 8000000, a part of memory; raise" in error(
+        read, one
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"chunks": (130,)},
+        {"chunks": (130,), "compression": "gzip", "shuffle": True},
+        {"chunks": (700,), "compression": "lzf"},
+        {"fillvalue": "abc"},
+    ],
+)
+def test_lengths_of_texts_are_told_by_their_descriptors(more, tmp_path):
+    texts = ["é" * (number % 97) for number in range(1000)]
+    with h5py.File(tmp_path / "x.h5", "w", userblock_size=512) as file:
+        data = file.create_dataset("x", (1000,), h5py.string_dtype(), **more)
+        if "fillvalue" in more:
+            texts = ["abc"] * 1000
+        else:
+            data[:] = texts
+    with h5py.File(tmp_path / "x.h5") as file:
+        lengths = TextLengths(tmp_path / "x.h5", file["x"])
+        for start, stop in ((0, 1000), (999, 1000), (3, 7), (129, 531)):
+            assert lengths.read(start, stop).tolist() == [len(text.encode()) for text in texts[start:stop]]
+
+
+def test_texts_in_the_header_of_their_dataset_are_taken_for_as_long_as_the_file(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_layout(h5py.h5d.COMPACT)
+        type_ = h5py.h5t.py_create(h5py.string_dtype(), logical=True)
+        data = h5py.Dataset(h5py.h5d.create(file.id, b"x", type_, h5py.h5s.create_simple((3,)), plan))
+        data[:] = ["a", "bc", "d"]
+    with h5py.File(tmp_path / "x.h5") as file:
+        size = (tmp_path / "x.h5").stat().st_size
+        assert TextLengths(tmp_path / "x.h5", file["x"]).read(0, 3).tolist() == [size] * 3
 
 
 def test_columns_that_do_not_fit_together_are_refused(read):

@@ -24,6 +24,7 @@ from hvdedge.columns import kind, shown
 from hvdedge.contents import FREE_BYTES
 from hvdedge.errors import InputError, one_line
 from hvdedge.hdf5_files import BROKEN, MEMORY_SHARE, Found, find, open_file
+from hvdedge.hdf5_texts import TextLengths
 from hvdedge.joining import free_name
 from hvdedge.options import Positive
 from hvdedge.parallel import agree, allgather_json, bcast_json, block
@@ -33,7 +34,7 @@ from hvdedge.tables import BATCH_ROWS, ORIGIN, Table
 from hvdedge.workspace import Source
 
 BATCH_BYTES = 1 << 22
-MOST_TEXT_BYTES = 1 << 20  # of texts, after which fewer are read at once
+MOST_TEXT_BYTES = 1 << 20  # of texts that are read at once, but for a row alone
 
 
 @dataclass(frozen=True)
@@ -238,19 +239,27 @@ def _batches(
     most_text = max(unpack_ratio * path.stat().st_size, FREE_BYTES)
     at_once = max(min(BATCH_ROWS, BATCH_BYTES // max(row_bytes, 1)), 1)
     start, text_bytes = rows.start, 0
-    has_texts = any(one.kind == "text" for one in segment.columns.values())
-    count = min(at_once, 64) if has_texts else at_once
     with open_file(path, min(max(bands), most)) as file:
         data = {name: _dataset(path, file, one) for name, one in segment.columns.items()}
+        texts = {
+            segment.columns[name].name: TextLengths(path, one) for name, one in data.items() if one.dtype == object
+        }
         while start < rows.stop:
-            stop = min(start + count, rows.stop)
+            stop = min(start + at_once, rows.stop)
+            if texts:
+                sizes = np.sum([_told(path, name, one, start, stop) for name, one in texts.items()], axis=0)
+                stop, size = _fitting(path, sizes, start, source.workspace.memory_bytes // MEMORY_SHARE)
+                text_bytes += size
+            if text_bytes > most_text:
+                raise InputError(
+                    f"{path}: received texts of more than {unpack_ratio:g} times the file's size, the limit; if it is "
+                    "sound, raise prepare.unpack_ratio"
+                )
             columns = []
-            size = 0
             for field in schema:
                 if field.name in data:
                     one = segment.columns[field.name]
                     columns.append(_cells(path, one, data[field.name], start, stop, field.type))
-                    size += columns[-1].nbytes if one.kind == "text" else 0
                 elif field.name == "_line":
                     columns.append(pa.array(np.arange(segment.start + start + 1, segment.start + stop + 1)))
                 elif field.name == "_file" or (field.name == "split" and segment.split):
@@ -258,14 +267,6 @@ def _batches(
                     columns.append(pa.repeat(pa.scalar(text), stop - start))
                 else:
                     columns.append(pa.nulls(stop - start, field.type))
-            text_bytes += size
-            if text_bytes > most_text:
-                raise InputError(
-                    f"{path}: received texts of more than {unpack_ratio:g} times the file's size, the limit; if it is "
-                    "sound, raise prepare.unpack_ratio"
-                )
-            if has_texts:
-                count = min(2 * count, at_once) if size < MOST_TEXT_BYTES else max(count // 2, 1)
             start = stop
             yield pa.record_batch(columns, schema=schema)
 
@@ -277,15 +278,43 @@ def _dataset(path: Any, file: h5py.File, one: Found) -> h5py.Dataset:
     return dataset
 
 
+def _told(path: Any, name: str, lengths: TextLengths, start: int, stop: int) -> np.ndarray:
+    """Return the lengths of some texts, in bytes."""
+    try:
+        return lengths.read(start, stop)
+    except BROKEN as error:
+        raise _broken(path, name, start, stop, error) from None
+
+
+def _fitting(path: Any, sizes: np.ndarray, start: int, most: int) -> tuple[int, int]:
+    """Return behind which row those end that are read at once, and how many bytes their texts have.
+
+    Raises:
+        InputError: where a row has more than `most`.
+    """
+    count = max(int(np.searchsorted(np.cumsum(sizes), MOST_TEXT_BYTES, side="right")), 1)
+    size = int(sizes[:count].sum())
+    if size > max(most, MOST_TEXT_BYTES):
+        raise InputError(
+            f"{path}: received texts of {size} bytes in row {start + 1}, allowed: {most}, a part of memory; raise "
+            "memory, or leave them out by prepare.datasets"
+        )
+    return start + count, size
+
+
+def _broken(path: Any, name: str, start: int, stop: int, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: {name}: received rows {start + 1} to {stop} that cannot be read ({one_line(error)}), expected whole "
+        "ones; get the file again"
+    )
+
+
 def _cells(path: Any, one: Found, dataset: h5py.Dataset, start: int, stop: int, type_: pa.DataType) -> pa.Array:
     """Return some rows as cells of a column."""
     try:
         values = dataset[start:stop]
     except BROKEN as error:
-        raise InputError(
-            f"{path}: {one.name}: received rows {start + 1} to {stop} that cannot be read ({one_line(error)}), "
-            "expected whole ones; get the file again"
-        ) from None
+        raise _broken(path, one.name, start, stop, error) from None
     if one.kind == "text":
         texts = (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values)
         return pa.array(texts, pa.string())
