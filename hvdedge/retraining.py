@@ -1,8 +1,9 @@
 """Training on, over all ranks, of a model that is being compressed.
 
 Steps are those of ring all-reduce: each rank computes the gradient of its rows of the global batch, the sums are the
-same on all, and so are the weights. A compressor says what is learnt in the place of the weights, and what becomes of
-the weights after each step: pruned ones stay zero, shared ones are their cluster's.
+same on all, and so are the weights, which begin and end as the root's. A compressor says what is learnt in the place of
+the weights, and what becomes of the weights after each step: pruned ones stay zero, shared ones are their cluster's.
+What it chooses, it chooses on the root, as hosts of several kinds round unlike and one that sorts differs by more.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from mpi4py import MPI
 from hvdedge import tasks
 from hvdedge.collective_ops import summed_together
 from hvdedge.lanes import Lanes
-from hvdedge.parallel import MeteredComm, block
+from hvdedge.parallel import MeteredComm, agree, bcast_json, block
 from hvdedge.tensors import FeatureReader
 from hvdedge.training import SEED_STATE
 
@@ -65,6 +66,19 @@ class Retraining:
     def steps_per_epoch(self) -> int:
         return math.ceil(self._reader.rows("train") / (self._batch_size * self.comm.size))
 
+    def chosen(self, choose: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
+        """Collective. Return the arrays that the root chooses."""
+        arrays: list[np.ndarray] = []
+        with agree(self.comm):
+            if self.comm.rank == 0:
+                arrays = [np.ascontiguousarray(array) for array in choose()]
+        forms = bcast_json([[array.dtype.str, array.shape] for array in arrays], self.comm)
+        if self.comm.rank:
+            arrays = [np.empty(shape, type_) for type_, shape in forms]
+        for array in arrays:
+            self.comm.Bcast(array.reshape(-1).view(np.uint8))
+        return arrays
+
     def train(
         self,
         model: keras.Model,
@@ -78,7 +92,7 @@ class Retraining:
         after: Callable[[int], None] = lambda step: None,
         losses: Loss | None = None,
     ) -> None:
-        """Collective. Train a model on; afterwards it is the same on every rank, as on rank 0.
+        """Collective. Train a model on; before and afterwards it is the same on every rank, as on the root.
 
         Args:
             rate: the learning rate, as a share of that of training; it falls to a tenth of that in the course.
@@ -93,6 +107,7 @@ class Retraining:
         optimizer = keras.optimizers.Adam(self.learning_rate * rate)
         optimizer.build(variables)
         self._seed_units(model)
+        self._take_over([*model.variables, *variables])
         with _dropping(model, dropout):
             losses = losses or (lambda x, y, outputs: self._losses(y, outputs)[0])
             step = self._step(model, losses, optimizer, variables, reduced, settle)
@@ -150,19 +165,21 @@ class Retraining:
             drawn = np.random.default_rng([self.seed, self._epoch, self.comm.rank, number])
             state.assign(drawn.integers(0, 2**31, state.shape))
 
-    def _make_equal(self, model: keras.Model) -> None:
-        """Average what layers keep beside their weights over the ranks, and take over rank 0's weights."""
-        trained = {id(variable) for variable in model.trainable_variables}
-        for variable in model.variables:
-            if SEED_STATE in variable.path:
-                continue
+    def _take_over(self, variables: Sequence[keras.Variable]) -> None:
+        """Take over what the root has."""
+        for variable in {id(one): one for one in variables if SEED_STATE not in one.path}.values():
             array = np.ascontiguousarray(np.asarray(variable))
-            if id(variable) in trained:
-                self.comm.Bcast(array)
-            else:
-                self.comm.Allreduce(MPI.IN_PLACE, array, op=MPI.SUM)
-                array = array / self.comm.size
+            self.comm.Bcast(array)
             variable.assign(array)
+
+    def _make_equal(self, model: keras.Model) -> None:
+        """Average what layers keep beside their weights over the ranks, and take over the root's weights."""
+        for variable in model.non_trainable_variables:
+            if SEED_STATE not in variable.path:
+                array = np.ascontiguousarray(np.asarray(variable))
+                self.comm.Allreduce(MPI.IN_PLACE, array, op=MPI.SUM)
+                variable.assign(array / self.comm.size)
+        self._take_over(model.trainable_variables)
 
 
 @contextlib.contextmanager

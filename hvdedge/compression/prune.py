@@ -54,11 +54,16 @@ def compress(
 
     def after(step: int) -> None:
         if step <= steps and (step % turn == 0 or step in (1, steps)):
-            done = (1 - step / steps) ** 3
-            for place, weight in kernels.items():
-                zeros = (1 - left[place]) * (1 - done)
-                model.kept[place] = _largest(np.asarray(weight), zeros, model.kept.get(place))
-                masks[place].assign(model.kept[place].astype(np.float32))
+            done = 1 - (1 - step / steps) ** 3
+            masks_now = data.chosen(
+                lambda: [
+                    _largest(np.asarray(weight), (1 - left[place]) * done, model.kept.get(place))
+                    for place, weight in kernels.items()
+                ]
+            )
+            for place, kept in zip(kernels, masks_now, strict=True):
+                model.kept[place] = kept
+                masks[place].assign(kept.astype(np.float32))
             settle()
 
     data.train(model.model, epochs, rate=rate, dropout=math.sqrt(1 - sparsity), settle=settle, after=after)

@@ -67,7 +67,8 @@ def compress(
             "compress.prune_units: received a model of which no dense or convolutional layer leads to another one "
             "alone, allowed: one that has such; take prune"
         )
-    kept = {link.first.name: _largest(link.first, share) for link in links}
+    units_left = data.chosen(lambda: [_largest(link.first, share) for link in links])
+    kept = {link.first.name: units for link, units in zip(links, units_left, strict=True)}
     narrow = with_widths(model.model, {name: len(units) for name, units in kept.items()}, "compress.prune_units")
     values = {layer.name: [np.asarray(weight) for weight in layer.weights] for layer in model.model.layers}
     for link in links:

@@ -42,7 +42,7 @@ def compress(model: CompressedModel, data: Retraining, *, epochs: Count = 1, rat
             kernels[place].assign(_rounded(tf.convert_to_tensor(whole)))
 
     settle()
-    simulated = _simulated(model.model, data.sample)
+    simulated = _simulated(model.model, data)
     data.train(simulated, epochs, rate=rate, variables=variables, settle=settle)
     model.bits = 8
     return model
@@ -65,13 +65,16 @@ class Levels(keras.layers.Layer):
         return tf.quantization.fake_quant_with_min_max_args(x, self._low, self._high, num_bits=BITS)
 
 
-def _simulated(model: keras.Model, sample: np.ndarray) -> keras.Model:
-    """Return a model of the same layers, and weights, in which what the weighty ones give is rounded."""
+def _simulated(model: keras.Model, data: Retraining) -> keras.Model:
+    """Collective. Return a model of the same layers, and weights, in which what the weighty ones give is rounded."""
     weighty = [layer for layer in model.layers if layer.weights and not isinstance(layer, keras.layers.Embedding)]
     outputs = keras.Model(model.inputs, [layer.output for layer in weighty])
-    found = outputs.predict(sample, verbose=0)
-    found = found if isinstance(found, list) else [found]
-    ends = {layer.name: (float(its.min()), float(its.max())) for layer, its in zip(weighty, found, strict=True)}
+
+    def choose() -> list[np.ndarray]:
+        found = outputs.predict(data.sample, verbose=0)
+        return [np.array([its.min(), its.max()]) for its in (found if isinstance(found, list) else [found])]
+
+    ends = {layer.name: its.tolist() for layer, its in zip(weighty, data.chosen(choose), strict=True)}
 
     def call(layer: keras.Layer, *arguments: Any, **more: Any) -> Any:
         given = layer(*arguments, **more)

@@ -58,11 +58,22 @@ def compress(
     """
     weights = model.model.trainable_weights
     dense = {id(layer.kernel) for layer in model.model._flatten_layers() if isinstance(layer, keras.layers.Dense)}
-    shared: list[_Shared] = []
-    for place, weight in enumerate(weights):
-        if len(weight.shape) > 1:
-            bits = dense_bits if id(weight) in dense else other_bits
-            shared.append(_cluster(place, np.asarray(weight), model.kept.get(place), 2**bits, data.seed))
+    counts = {
+        place: 2 ** (dense_bits if id(weight) in dense else other_bits)
+        for place, weight in enumerate(weights)
+        if len(weight.shape) > 1
+    }
+    kept = {place: model.kept.get(place, np.ones(weights[place].shape, bool)) for place in counts}
+
+    def choose() -> list[np.ndarray]:
+        known = ((place, np.asarray(weights[place])[kept[place]]) for place in counts)
+        return [array for place, its in known for array in _cluster(place, its, counts[place], data.seed)]
+
+    found = data.chosen(choose)
+    shared = [
+        _Shared(place, np.flatnonzero(kept[place]), codes, keras.Variable(values))
+        for place, values, codes in zip(counts, found[::2], found[1::2], strict=True)
+    ]
     free = [weight for weight in weights if len(weight.shape) < 2]
     places = [place for place, weight in enumerate(weights) if len(weight.shape) < 2]
 
@@ -89,12 +100,11 @@ def compress(
     return model
 
 
-def _cluster(place: int, weights: np.ndarray, kept: np.ndarray | None, count: int, seed: int) -> _Shared:
-    """Return a kernel with its weights' values."""
+def _cluster(place: int, weights: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return values for a kernel's weights that are kept, float32, and which of them each has, int32."""
     from sklearn.cluster import KMeans  # loading it takes a second
 
-    kept = np.ones(weights.shape, bool) if kept is None else kept
-    known = weights[kept].astype(np.float64)
+    known = weights.astype(np.float64)
     drawn = known
     if known.size > MOST_FITTED:
         drawn = known[np.random.default_rng([seed, place]).choice(known.size, MOST_FITTED, replace=False)]
@@ -106,5 +116,4 @@ def _cluster(place: int, weights: np.ndarray, kept: np.ndarray | None, count: in
         with warnings.catch_warnings(action="ignore"):  # of values that end up alike
             values = np.sort(KMeans(count, init=begin, n_init=1).fit(drawn[:, None]).cluster_centers_[:, 0])
     borders = (values[1:] + values[:-1]) / 2
-    codes = np.searchsorted(borders, known)
-    return _Shared(place, np.flatnonzero(kept), codes, keras.Variable(values.astype(np.float32)))
+    return values.astype(np.float32), np.searchsorted(borders, known).astype(np.int32)
