@@ -1,5 +1,7 @@
 """What the sections of a pipeline must say of each other, held before anything runs."""
 
+import itertools
+import json
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -7,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hvdedge import methods
 from hvdedge.errors import InputError
-from hvdedge.options import ColumnRule, Path, SomeRanks
+from hvdedge.options import ColumnRule, Natural, Path, SomeRanks
 
 if TYPE_CHECKING:
     from hvdedge.config import Section, Tuning
@@ -16,6 +18,7 @@ VECTORS = ("vectors",)  # what every reduction makes
 SEARCHED_STAGES = ("prepare", "clean", "extract", "train")
 JUDGING = tuple(f"extract.{name}" for name in ("split", "by", "test_files", "validation", "test", "borders"))
 FIXED_IN_TRAINING = ("model", "strategy", "epochs")
+UNLABELLED = ("anomalies", "clusters")  # tasks, and the options of extractors that ask for them
 
 
 def check_split(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
@@ -100,10 +103,11 @@ def check_frozen(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
 
 
 def check_compress(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
-    """Hold that the model can be compressed.
+    """Hold that the model can be compressed, in this order, and without rows that nobody is to see.
 
     Raises:
-        InputError: where it is of a graph, which TensorFlow Lite has no place for.
+        InputError: where it is of a graph, which TensorFlow Lite has no place for, or a step cannot work for the task,
+            undoes an earlier one, or looks at rows that stay where they are while the model is trained.
     """
     model = sections["train"].choices.get("model")
     if model is not None and {*model.method.examples} == {"nodes"}:
@@ -111,6 +115,40 @@ def check_compress(path: pathlib.Path, sections: Mapping[str, "Section"]) -> Non
             f"{path}: compress: received a section for {model.name!r}, whose graph is no part of the model, allowed: "
             "none; take it out"
         )
+    extractor, steps = sections["extract"].choices["extractor"], sections["compress"].methods
+    task = next((name for name in UNLABELLED if extractor.options.get(name)), "")
+    for step in steps:
+        if task and step.method.tasks and task not in step.method.tasks:
+            raise InputError(
+                f"{path}: compress.{step.name}: received a step for extract.{task}, allowed: for "
+                f"{', '.join(step.method.tasks)}; take it out"
+            )
+    _check_rows(path, sections)
+    for before, step in itertools.combinations(steps, 2):
+        if step.method.order and before.method.order >= step.method.order:
+            remedy = "before it; change the order" if before.method.order > step.method.order else "one; take one out"
+            raise InputError(
+                f"{path}: compress.{step.name}: received a step behind compress.{before.name}, whose work it undoes, "
+                f"allowed: {remedy}"
+            )
+
+
+def _check_rows(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:
+    """Hold that no step looks at rows that stay where they are."""
+    strategy = sections["train"].choices.get("strategy")
+    for named in strategy.method.private if strategy else ():
+        option, _, wanted = named.partition(" = ")
+        value = strategy.options[option] if strategy else None
+        if not (value == wanted if wanted else value):
+            continue
+        for step in sections["compress"].methods:
+            if step.method.calibrates or step.options.get("epochs"):
+                can_rest = not step.method.calibrates and step.method.options["epochs"].type == Natural
+                raise InputError(
+                    f"{path}: compress.{step.name}: received a step that looks at the rows themselves with "
+                    f"train.{option} = {json.dumps(value)}, which keeps them private, allowed: "
+                    f"{'epochs = 0, or none; set it' if can_rest else 'none; take it out'}"
+                )
 
 
 def check_privacy(path: pathlib.Path, sections: Mapping[str, "Section"]) -> None:

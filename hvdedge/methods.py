@@ -84,6 +84,26 @@ class Method:
         """What an extractor makes, or a model takes: images, vectors, windows, tokens, nodes."""
         return self.constants.get("EXAMPLES", ())
 
+    @property
+    def order(self) -> int:
+        """A compressor's place: it would undo what one of the same or a higher number did before it; 0: anywhere."""
+        return self.constants.get("ORDER", 0)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """For which a compressor works; nothing: for all."""
+        return self.constants.get("TASKS", ())
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether a compressor looks at training rows where it does not train, too."""
+        return self.constants.get("CALIBRATES", False)
+
+    @property
+    def private(self) -> tuple[str, ...]:
+        """Options of a strategy, or options with values (`name = value`), under which rows stay where they are."""
+        return self.constants.get("PRIVATE", ())
+
     def load(self) -> Callable:
         """Import the method's file and return its function."""
         return getattr(importlib.import_module(f"hvdedge.{self.kind}.{self.name}"), FUNCTIONS[self.kind])

@@ -264,6 +264,78 @@ def test_what_is_wrong_is_named_in_one_line(pipeline, change, where, says):
     assert "\n" not in str(error.value)
 
 
+def compressed(*steps, train="", extract=""):
+    """A pipeline whose model goes through these steps."""
+    sections = "".join(f"[compress.{step}]\n" for step in steps)
+    return MINIMAL.replace("[extract]\n", f"[extract]\n{extract}") + train + sections
+
+
+CHAINS = [
+    ("distill", "prune_units", "prune", "share_weights", "fixed_point", "huffman"),
+    ("prune", "quantize_aware", "huffman"),
+    ("half_precision",),
+    ("prune", "half_precision", "huffman"),
+]
+UNDOING = [
+    ("share_weights", "prune"),
+    ("prune", "fixed_point", "prune_units"),
+    ("half_precision", "huffman", "prune"),
+    ("prune", "distill"),
+    ("fixed_point", "quantize_aware"),
+    ("huffman", "fixed_point"),
+    ("half_precision", "share_weights"),
+]
+
+
+@pytest.mark.parametrize("steps", CHAINS)
+def test_steps_that_leave_each_others_work_are_taken(pipeline, steps):
+    found = pipeline(compressed(*steps)).sections["compress"].methods
+    assert tuple(step.name for step in found) == steps
+    assert all(step.method.order for step in found)
+
+
+@pytest.mark.parametrize("steps", UNDOING)
+def test_a_step_that_undoes_an_earlier_one_is_refused(pipeline, steps):
+    line = f"compress.{steps[-1]}: received a step behind compress.[a-z_]+, whose work it undoes, allowed: "
+    with pytest.raises(InputError, match=line):
+        pipeline(compressed(*steps))
+
+
+def test_a_step_that_cannot_work_for_the_task_is_refused(pipeline):
+    text = compressed("prune", "distill", extract='extractor = "image"\nclusters = true\n').replace(
+        "cnn", "autoencoder"
+    )
+    with pytest.raises(InputError, match="compress.distill: received a step for extract.clusters, allowed: for class"):
+        pipeline(text)
+
+
+PRIVATE = [
+    ('strategy = "federated"\nclip = 1.0\nnoise = 1.0\n', "train.noise = 1.0"),
+    ('strategy = "federated"\nsecure = true\n', "train.secure = true"),
+    ('strategy = "ring_tmp"\nprivate = true\n', "train.private = true"),
+    ('strategy = "federated"\npartition = "client"\n', 'train.partition = "client"'),
+]
+
+
+@pytest.mark.parametrize(("train", "told"), PRIVATE)
+def test_no_step_looks_at_rows_that_training_keeps_private(pipeline, train, told):
+    extract = 'client = "who"\n'
+    for steps, allowed in (
+        (("share_weights",), "epochs = 0, or none; set it"),
+        (("distill",), "none; take it out"),
+        (("fixed_point",), "none; take it out"),
+        (("prune]\nepochs = 0\n[compress.quantize_aware",), "none; take it out"),
+    ):
+        with pytest.raises(InputError, match=f"looks at the rows themselves with {told}, which .* {allowed}"):
+            pipeline(compressed(*steps, train=train, extract=extract))
+    for steps in (
+        ("half_precision", "huffman"),
+        ("prune]\nepochs = 0\n[compress.share_weights]\nepochs = 0\n[compress.huffman",),
+    ):
+        pipeline(compressed(*steps, train=train, extract=extract))
+    pipeline(compressed("prune", train='strategy = "federated"\n', extract=extract))
+
+
 def test_columns_are_hashed_with_a_key_only(pipeline, monkeypatch):
     monkeypatch.delenv("HVDEDGE_PRIVACY_KEY", raising=False)
     monkeypatch.setenv("HVDEDGE_OTHER", "0123456789abcdef")

@@ -17,6 +17,7 @@ from hvdedge.layer_widths import widths, with_widths
 from hvdedge.options import Between, Count, Positive, Share
 from hvdedge.retraining import Retraining
 
+ORDER = 1  # a model of other layers: before all that changes weights
 TASKS = ("classification", "regression")
 
 

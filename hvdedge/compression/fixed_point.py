@@ -11,6 +11,9 @@ from typing import Literal
 from hvdedge.compressed import CompressedModel
 from hvdedge.retraining import Retraining
 
+ORDER = 5  # behind all that weights are rounded by
+CALIBRATES = True
+
 
 def compress(model: CompressedModel, data: Retraining, *, bits: Literal[8, 16] = 8) -> CompressedModel:
     """Return the model to be stored, and run, in integers.

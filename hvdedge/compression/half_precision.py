@@ -15,6 +15,8 @@ from hvdedge.compressed import CompressedModel
 from hvdedge.errors import InputError
 from hvdedge.retraining import Retraining
 
+ORDER = 4  # behind what trains on in float32
+
 
 def compress(
     model: CompressedModel, data: Retraining, *, type: Literal["float16", "bfloat16"] = "float16"

@@ -12,6 +12,8 @@ import dataclasses
 from hvdedge.compressed import CompressedModel
 from hvdedge.retraining import Retraining
 
+ORDER = 6  # the last: of the file
+
 
 def compress(model: CompressedModel, data: Retraining) -> CompressedModel:
     """Return the model to be stored with its weights entropy coded; no option, as nothing is lost or chosen."""

@@ -19,6 +19,7 @@ from hvdedge.compressed import CompressedModel
 from hvdedge.options import Fraction, Natural, Positive
 from hvdedge.retraining import Retraining
 
+ORDER = 3  # before what changes how weights are told
 SETTLED = 0.6  # of the steps, after which no more weights go
 TURNS = 50  # times at most that weights are chosen
 

@@ -21,6 +21,7 @@ from hvdedge.layer_widths import with_widths
 from hvdedge.options import Between, Natural, Positive
 from hvdedge.retraining import Retraining
 
+ORDER = 2  # other layers, before single weights go
 WEIGHTY = (keras.layers.Dense, keras.layers.Conv2D)
 PASSING = (
     keras.layers.Dropout,

@@ -17,6 +17,8 @@ from hvdedge.compressed import CompressedModel
 from hvdedge.options import Count, Positive
 from hvdedge.retraining import Retraining
 
+ORDER = 4  # behind what trains on in float32
+CALIBRATES = True
 MOST = 127  # of 8 bits with a sign
 BITS = 8
 

@@ -21,6 +21,7 @@ from hvdedge.compressed import CompressedModel
 from hvdedge.options import Bits, Natural, Positive
 from hvdedge.retraining import Retraining
 
+ORDER = 4  # behind what trains on in float32
 MOST_FITTED = 1 << 18  # weights of a layer by which values are sought
 
 

@@ -30,6 +30,8 @@ from hvdedge.parallel import MeteredComm
 from hvdedge.secure_aggregation import LARGEST, LEAST_MEMBERS, threshold
 from hvdedge.training import History, TrainingTask
 
+PRIVATE = ("secure", "noise", "partition = client")  # options under which clients' rows are theirs alone
+
 
 def train(
     task: TrainingTask,

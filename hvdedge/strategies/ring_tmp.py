@@ -34,6 +34,8 @@ from hvdedge.recovery import Survivors
 from hvdedge.ring_task import RingTask
 from hvdedge.training import History
 
+PRIVATE = ("private",)
+
 
 def train(
     task: RingTask,
