@@ -288,14 +288,15 @@ def _plan_file(
     if known is not None:
         header = known.header(records.rows, header)
         names = () if header is True else names
-    layout = layout_.repair(records.rows, header=header, complete=complete, dialect=dialect)
+    parted = known is None or header is not True  # what stands below the names of the run is one table
+    layout = layout_.repair(records.rows, header=header, complete=complete, dialect=dialect, parted=parted)
     if known is not None and header is not True and known.is_one_text(records.rows):
         dialect = Dialect("", "", "")
         records = read_records(head, dialect, complete=complete)
         layout = layout_.repair(records.rows, header=False, complete=complete, dialect=dialect)
     if records.astray:
         records = read_records(head, dialect, layout.width + layout.surplus, complete, layout.columns)
-        layout = layout_.repair(records.rows, header=header, complete=complete, dialect=dialect)
+        layout = layout_.repair(records.rows, header=header, complete=complete, dialect=dialect, parted=parted)
     rows = records.rows
     _check_table(file, head, rows, dialect, layout, told)
     if names and known is not None:

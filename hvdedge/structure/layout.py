@@ -35,6 +35,7 @@ def repair(
     *,
     header: Literal["auto"] | bool = "auto",
     complete: bool = True,
+    parted: bool = True,
 ) -> Layout:
     """Return the layout of the table in `rows`.
 
@@ -43,8 +44,11 @@ def repair(
         header: True where the file is known to have one, False where it is known to have none.
         complete: whether `rows` are all records, so that the table's end is in them.
         dialect: of the file, to align rows of another width where there are many.
+        parted: False where the file is known to hold one table, so that empty records part nothing.
     """
     segments = _segments(rows)
+    if not parted:
+        segments = [(segments[0][0], segments[-1][1])] if segments else []
     width = full_width(rows)
     main = _largest(rows, segments, width)
     begin, told, others = _before(rows, segments, main)

@@ -149,6 +149,18 @@ def test_a_row_alone_is_read_as_among_others(run, hvdedge, tmp_path):
         assert list(csv.DictReader(done.out.splitlines())) == [{**many[number], "row": "2"}]
 
 
+@pytest.mark.parametrize("count", [1, 4, 30])
+def test_blank_lines_between_rows_leave_them_rows(run, hvdedge, tmp_path, count):
+    whole = write(tmp_path / "whole.csv", people(count, 4))
+    (tmp_path / "apart.csv").write_text(whole.read_text().replace("\n", "\n\n"))
+    done = hvdedge("predict", run, tmp_path / "apart.csv")
+    wanted = list(csv.DictReader(hvdedge("predict", run, whole).out.splitlines()))
+    assert list(csv.DictReader(done.out.splitlines())) == [
+        {**one, "row": str(2 * int(one["row"]) - 1)} for one in wanted
+    ]
+    assert f"{count} row" in done.err and "could not be read" not in done.err
+
+
 def test_a_value_never_seen_is_told(run, hvdedge, tmp_path):
     rows = [["30", "20.5", "astronaut", "Bonn", "01.02.2020"], ["30", "20.5", "cook", "Rome", "01.02.2020"]]
     done = hvdedge("predict", run, write(tmp_path / "new.csv", rows, NAMES[:5]))
