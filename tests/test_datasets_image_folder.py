@@ -1,6 +1,7 @@
 """Folders of images on one rank: labels, splits, what is set aside, and a cache that is only used where it fits."""
 
 import os
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -116,6 +117,20 @@ def test_what_is_no_image_is_left_out_and_what_is_broken_set_aside(read, raw):
     assert event["images"] == 3 and event["files"] == "rose/0.png, tulip/empty.jpg, tulip/huge.png"
     (event,) = events(workspace, "no_images_left_out")
     assert (event["files"], event["endings"]) == (3, "1 .DS_Store, 1 .db, 1 .txt")
+
+
+def test_what_lies_between_far_images_is_not_read(raw, workspace, comm):
+    count = 400
+    for number in range(count):
+        (raw / f"{number:03}.png").write_bytes(b"x")
+    for number in (0, 1, count - 1):
+        Image.fromarray(np.full((8, 8, 3), number % 255, np.uint8)).save(raw / f"{number:03}.png")
+    table = image_folder.read(Source(tuple(sorted(raw.iterdir())), workspace), comm, height=200, width=200)
+    tracemalloc.start()
+    batches = [*table.batches()]
+    assert tracemalloc.get_traced_memory()[1] < 16_000_000  # of 48 MB
+    tracemalloc.stop()
+    assert [row[0] for batch in batches for row in batch.column("image").to_pylist()] == [0, 1, (count - 1) % 255]
 
 
 def test_names_of_any_bytes_are_told_apart(read, raw):

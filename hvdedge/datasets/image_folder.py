@@ -27,6 +27,7 @@ from mpi4py import MPI
 
 from hvdedge.columns import shown
 from hvdedge.errors import InputError
+from hvdedge.hdf5_files import BROKEN
 from hvdedge.image_files import FORMATS, Form, NoImageError, decode, is_image, quiet_pillow
 from hvdedge.options import Count, Path
 from hvdedge.parallel import agree, allgather_json, bcast_json, block
@@ -40,7 +41,6 @@ BATCH_BYTES = 1 << 22
 CHUNK_BYTES = 1 << 20
 MOST_NAMED = 8  # files in an event
 VERSION = 1  # of a part; another one where it, or how images are decoded, changes
-BROKEN = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,7 @@ def read(
         for start in range(0, len(kept), at_once):
             numbers = kept[start : start + at_once]
             assert part.images is not None
-            places = numbers - rows.start
-            pixels = part.images[places[0] : places[-1] + 1][places - places[0]]
+            pixels = _read(part.images, numbers - rows.start, at_once)
             yield pa.record_batch(
                 [
                     pa.FixedSizeListArray.from_arrays(pa.array(pixels.reshape(-1)), form.values),
@@ -138,6 +137,18 @@ def read(
     types = {"image": "array"} | {name: "category" for name, values in columns.items() if values is not None}
     source.workspace.metrics["columns"] = columns_as_read(types)
     return Table(schema, len(kept), source.workspace, batches)
+
+
+def _read(images: h5py.Dataset, places: np.ndarray, most: int) -> np.ndarray:
+    """Return some images of a part, whose places rise: uint8 (places, values); at most `most` others at once."""
+    found = np.empty((len(places), images.shape[1]), np.uint8)
+    begin = 0
+    while begin < len(places):
+        first = places[begin]
+        end = int(np.searchsorted(places, first + most))
+        found[begin:end] = images[first : places[end - 1] + 1][places[begin:end] - first]
+        begin = end
+    return found
 
 
 def _images(source: Source, comm: MPI.Intracomm) -> list[pathlib.Path]:
@@ -221,9 +232,7 @@ def _part(
         [as_text(path.relative_to(root)), one.st_size, one.st_mtime_ns] for path, one in zip(paths, status, strict=True)
     ]
     key = _digest([limits, comm.size, comm.rank, files])
-    known = _digest([limits, as_text(root)])[
-        :12
-    ]  # a part of the same folder and options takes the place of the last one
+    known = _digest([limits, as_text(root)])[:12]  # a part of this folder and options takes the place of the last one
     place = pathlib.Path(cache) / f"images-{known}-{comm.rank:05d}-of-{comm.size:05d}.h5"
     old = _known(place, key, len(paths), form)
     if old is not None:
