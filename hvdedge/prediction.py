@@ -6,7 +6,6 @@
 No rank but this one is needed, and with a compressed model no TensorFlow.
 """
 
-import collections
 import contextlib
 import csv
 import itertools
@@ -36,6 +35,7 @@ ABOVE = ("preamble",)  # rules of lines before the table, which are no rows
 MOST_SHOWN, MOST_CHARACTERS = 3, 60  # of what is rejected, in the line for the user
 MODEL_ROWS = 64  # at once, as what a network for images holds of each may be a hundred kilobytes
 Model = Callable[[np.ndarray], np.ndarray]
+Rejected = tuple[tuple, str, int]  # sort key, file and line
 
 
 def predict(folder: pathlib.Path, given: str, output: str, wanted: str | None, tell: Callable[[str], None]) -> None:
@@ -192,15 +192,30 @@ class _Rejected:
     """The rows that could not be read, and the cells that do not fit their columns.
 
     Attributes:
-        rows: sort key, file and line of each row, in the order of the files.
+        count: how many rows there are.
         cells: how many cells there are.
     """
 
     def __init__(self, rows: NewRows):
         self._rows = rows
         self._wanted = {*rows.needed, rows.label}
-        self.rows = sorted((self.key(file, line), file, line) for file, line, column, *_ in self._all() if not column)
-        self.cells = sum(column is not None for _, _, column, *_ in self._all())
+        self.count = self.cells = 0
+        self._sorted: list[Rejected] | None = None
+        before, is_sorted = (), True
+        for file, line, column, *_ in self._all():
+            self.cells += column is not None
+            if not column:
+                self.count += 1
+                is_sorted = is_sorted and before <= (before := self.key(file, line))
+        if not is_sorted:  # by a reader that does not set aside in the order of its files
+            self._sorted = sorted(self._unsorted())
+
+    def in_order(self) -> Iterator[Rejected]:
+        """Yield the rows in the order of the files."""
+        return self._unsorted() if self._sorted is None else iter(self._sorted)
+
+    def _unsorted(self) -> Iterator[Rejected]:
+        return ((self.key(file, line), file, line) for file, line, column, *_ in self._all() if not column)
 
     def key(self, file: str, line: int) -> tuple:
         """Return by what rows are sorted: their file's place among the files, or its name where it is no file's."""
@@ -209,7 +224,7 @@ class _Rejected:
     def write(self, place: pathlib.Path) -> None:
         """Write the listing beside the output at `place`; where there is nothing to list, none of before stays."""
         beside = _beside(place)
-        if not self.rows and not self.cells:
+        if not self.count and not self.cells:
             beside.unlink(missing_ok=True)
             return
         with records.replacing(beside, "--output") as temporary, open(temporary, "w", newline="") as file:
@@ -219,7 +234,7 @@ class _Rejected:
 
     def told(self, place: pathlib.Path | None) -> str:
         """Return the line for the user."""
-        whats = [f"{_counted(len(self.rows), 'row')} could not be read"] * bool(self.rows)
+        whats = [f"{_counted(self.count, 'row')} could not be read"] * bool(self.count)
         whats += [f"{_counted(self.cells, 'cell')} of another type taken for missing"] * bool(self.cells)
         some = [
             f"{file} line {line}{f', {column}' if column else ''}: {text[:MOST_CHARACTERS]!r}"
@@ -255,13 +270,16 @@ def _write(file: TextIO, rows: NewRows, model: Model, told: Answers, rejected: _
     has_files = rows.has_several_files
     lines.writerow(["row", *["file"] * has_files, *told.names])
     nothing = [""] * len(told.names)
-    waiting = collections.deque(rejected.rows)
-    counts = _Counts(rows=len(waiting))
+    counts = _Counts(rows=rejected.count)
+    waiting = rejected.in_order()
+    first = next(waiting, None)
 
     def catch_up(key: tuple) -> None:
-        while waiting and waiting[0][0] < key:
-            _, name, line = waiting.popleft()
+        nonlocal first
+        while first and first[0] < key:
+            _, name, line = first
             lines.writerow([line, *[name] * has_files, *nothing])
+            first = next(waiting, None)
 
     for batch, has_answer, x in rows.blocks():
         numbers, files = batch.column("_line").to_pylist(), batch.column("_file").to_pylist()
@@ -276,7 +294,7 @@ def _write(file: TextIO, rows: NewRows, model: Model, told: Answers, rejected: _
         counts.rows += batch.num_rows
         counts.without += int((~has_answer).sum())
         made = list(zip(numbers, *[files] * has_files, *cells, strict=True))
-        if not waiting:
+        if first is None:
             lines.writerows(made)
             continue
         for name, line in zip(files, made, strict=True):
@@ -315,7 +333,7 @@ def _tell(
         tell(f"took values that training never saw for unknown ones: cells of {shown(unseen)}")
     if counts.without:
         tell(f"{_counted(counts.without, 'row')} without an answer, as no whole window of their series ends there")
-    if rejected.rows or rejected.cells:
+    if rejected.count or rejected.cells:
         tell(rejected.told(place))
 
 

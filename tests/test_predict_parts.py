@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 from small_photos import folder as photos
 from small_tables import table_of
 
-from hvdedge import answers, fillings, known_columns, new_rows
+from hvdedge import answers, fillings, known_columns, new_rows, prediction
 from hvdedge.cleaning.missing import clean
 from hvdedge.cleaning.privacy import clean as treat
 from hvdedge.conversion import Plan
@@ -20,7 +21,7 @@ from hvdedge.fillings import Fillings
 from hvdedge.known_columns import KnownColumns
 from hvdedge.records import Output, RunRecord, sha256
 from hvdedge.trained_runs import TrainedRun, smallest
-from hvdedge.workspace import Source, Workspace
+from hvdedge.workspace import QUARANTINE, Source, Workspace
 
 
 def through_json(value):
@@ -99,6 +100,55 @@ def test_the_names_of_the_pipeline_go_with_and_without_the_label(tmp_path, comm)
     for text in ("5,1,0\n", "5,1\n", "b,a\n1,5\n", "label;b;a\n0;1;5\n"):
         rows, _ = read_csv(tmp_path, comm, text, known, names=names, header=False)
         assert [(row["a"], row["b"]) for row in rows] == [(5, 1)], text
+
+
+def test_rows_that_cannot_be_read_are_listed_in_the_order_of_their_lines(tmp_path, comm):
+    lines = MANY.splitlines()
+    odd = {40: lines[0], 60: "7,8,9,1,2,3,4,5,6,7,8", 80: lines[0], 100: "1,2,3,4,5,6,7,8,9,0,1"}
+    text = "\n".join(odd.get(number, line) for number, line in enumerate(lines)) + "\n"
+    _, workspace = read_csv(tmp_path, comm, text)
+    listed = [line for batch in workspace.quarantine for line in batch.column("_line").to_pylist()]
+    assert listed == [number + 1 for number in odd]
+
+
+class Quarantine:
+    """Batches of rows that could not be read, made as they are asked for."""
+
+    def __init__(self, *starts, count=10_000):
+        self._starts, self._count = starts, count
+
+    def __iter__(self):
+        rows = range(self._count)
+        for start in self._starts:
+            columns = {"_file": "new.csv", "_line": range(start, start + self._count), "text": "x", "rule": "r"}
+            arrays = [
+                columns.get(one.name) if one.name == "_line" else [columns.get(one.name) for _ in rows]
+                for one in QUARANTINE
+            ]
+            yield pa.record_batch(arrays, QUARANTINE)
+
+
+class Found:
+    """What `_Rejected` asks of new rows."""
+
+    needed, label, places = ("a",), "", {"new.csv": 0}
+
+    def __init__(self, quarantine):
+        self.workspace = type("Some", (), {"changes": (), "quarantine": quarantine})
+
+
+def test_rejected_rows_are_not_held():
+    tracemalloc.start()
+    rejected = prediction._Rejected(Found(Quarantine(*range(0, 100_000, 10_000))))
+    assert tracemalloc.get_traced_memory()[0] < 500_000  # 5 bytes a row
+    tracemalloc.stop()
+    assert rejected.count == 100_000
+    assert [line for _, _, line in rejected.in_order()] == [*range(100_000)]
+
+
+def test_rejected_rows_come_in_order_whatever_the_reader_does():
+    rejected = prediction._Rejected(Found(Quarantine(50, 0, 100, count=50)))
+    assert [line for _, _, line in rejected.in_order()] == [*range(150)]
 
 
 def test_columns_without_types_stay_texts(tmp_path, comm):

@@ -471,6 +471,7 @@ class _PieceReader:
         self._counts = {"rows": 0, "rows_quarantined": 0, "rows_ragged": 0, "rows_empty": 0}
         self._changes = Spool(CHANGES, self._workspace.scratch, self._workspace.table_bytes // 8)
         self._aside = Spool(QUARANTINE, self._workspace.scratch, self._workspace.table_bytes // 8)
+        self._odd: list[pa.RecordBatch] = []  # what is set aside of a block
         fields = [(name, pa.string()) for name in self._names[: plan.layout.width]]
         self._schema = pa.schema([*fields, ("_line", pa.int64())])
         self._part = assembly.Piece.empty(piece.number, plan.names, plan.layout.width, self._workspace, self._missing)
@@ -495,6 +496,7 @@ class _PieceReader:
                 if batch.num_rows:
                     self._counts["rows"] += batch.num_rows
                     self._part.add(batch)
+            self._keep_aside()
         self.end = blocks.end
 
     @property
@@ -708,7 +710,14 @@ class _PieceReader:
         self._counts["rows_quarantined"] += len(texts)
         columns = {"_file": [self._name] * len(texts), "_line": lines, "text": texts, "rule": rules}
         columns["column"] = [None] * len(texts)
-        self._aside.append(pa.record_batch(columns, QUARANTINE))
+        self._odd.append(pa.record_batch(columns, QUARANTINE))
+
+    def _keep_aside(self) -> None:
+        """Take in what was set aside of a block, in the order of its lines."""
+        if self._odd:
+            for batch in pa.Table.from_batches(self._odd).sort_by("_line").to_batches():
+                self._aside.append(batch)
+            self._odd = []
 
     def _as_line(self, row: Sequence[str | None]) -> str:
         line = io.StringIO()
