@@ -3,6 +3,7 @@
 import gzip
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -53,11 +54,12 @@ class CompressedModel:
         """Let it be stored with its weights in few bits, unless they are coded already."""
         self.coding = "packed" if self.coding == "gzip" else self.coding
 
-    def store(self, sample: np.ndarray) -> bytes:
+    def store(self, sample: np.ndarray | None) -> bytes:
         """Return the TensorFlow Lite file, coded.
 
         Args:
-            sample: training rows, float32 (rows, ...), from which the ranges of integer activations are taken.
+            sample: training rows, float32 (rows, ...), from which the ranges of integer activations are taken; None
+                for a model without these.
         Raises:
             InputError: where it gets so small that nobody would unpack it.
         """
@@ -73,7 +75,7 @@ class CompressedModel:
             )
         return content
 
-    def _converted(self, sample: np.ndarray) -> bytes:
+    def _converted(self, sample: np.ndarray | None) -> bytes:
         import tensorflow as tf
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -92,6 +94,7 @@ class CompressedModel:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         keeps_floats = is_recurrent or (is_float and has_levels)  # level numbers among quantities are lost in 8 bits
         if self.bits and not keeps_floats:
+            assert sample is not None
             converter.representative_dataset = lambda: ([row[None]] for row in sample)
             ways = {
                 8: (tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.int8),
@@ -156,9 +159,14 @@ class Runner:
         parts = [self._invoke(x[start : start + self._at_once]) for start in range(0, len(x), self._at_once)]
         return np.concatenate(parts) if parts else np.empty((0, *self._output()["shape"][1:]), np.float32)
 
-    def latencies_seconds(self, row: np.ndarray) -> np.ndarray:
-        """Return the times that one row took on this host, again and again: float64 (times,)."""
+    def latencies_seconds(self, row: np.ndarray, begin: Callable[[], Any] = lambda: None) -> np.ndarray:
+        """Return the times that one row took on this host, again and again: float64 (times,).
+
+        Args:
+            begin: called behind a first time, which is not among them.
+        """
         self._invoke(row[None])
+        begin()
         taken: list[float] = []
         while len(taken) < LATENCY_RUNS or sum(taken) < LATENCY_SECONDS:
             began = time.perf_counter()

@@ -230,6 +230,13 @@ def allgather_json(value: Any, comm: MPI.Intracomm) -> list:
     return [json.loads(part) for part in allgather_bytes(json.dumps(value).encode(), comm)]
 
 
+def largest(values: Sequence[float | None], comm: MPI.Intracomm) -> list[float | None]:
+    """Collective. Return of each number the largest that a rank has; None where one of them has none."""
+    told = np.array([[-np.inf if value is None else value, value is None] for value in values], np.float64)
+    comm.Allreduce(MPI.IN_PLACE, told, op=MPI.MAX)  # not of NaN, which may or may not be the largest
+    return [None if lacks else value for value, lacks in told.tolist()]
+
+
 def allgather_bytes(part: bytes, comm: MPI.Intracomm) -> list[bytes]:
     """Collective. Return every rank's bytes, in rank order, on every rank."""
     sizes = counts(len(part), comm)

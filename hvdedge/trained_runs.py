@@ -15,6 +15,7 @@ STAGES = ("prepare", "clean", "extract", "train")  # that have to be done
 WORSE = 0.005  # of the rows: how much less accurate than the best model a smaller one may be
 MORE_ERROR = 1.01  # times the best model's, where models are judged by their errors
 KERAS = "model.keras"
+VALIDATION = "validation_"  # before the names of measures over validation rows
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,16 @@ class TrainedRun:
 def smallest(models: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the model of fewest bytes among those about as good as the best; "" for none.
 
-    That is within half a hundredth of the rows of its accuracy, or within a hundredth of its error.
+    That is within half a hundredth of the rows of its accuracy, or within a hundredth of its error: over the validation
+    rows, as those of the test are not to choose anything, or over the test where there are no others.
     """
     if not models:
         return ""
     measure = next(name for name in ("accuracy", "mse", "rmse") if name in next(iter(models.values())))
+    if all(f"{VALIDATION}{measure}" in its for its in models.values()):
+        measure = f"{VALIDATION}{measure}"
     values = {name: its[measure] for name, its in models.items()}
-    if measure == "accuracy":
+    if measure.endswith("accuracy"):
         good = [name for name, value in values.items() if value >= max(values.values()) - WORSE]
     else:
         good = [name for name, value in values.items() if value <= MORE_ERROR * min(values.values())]

@@ -93,8 +93,7 @@ def pair(model: keras.Model, path: str, frozen: Sequence[str], comm: MPI.Intraco
                 f"over, or patterns ({shown(taken)}); change it"
             )
         kept |= {*named}
-    for name in kept:
-        layers[name].trainable = False
+    freeze(model, frozen)
     if not model.trainable_variables:
         raise InputError(
             f"train.frozen: received {list(frozen)}, which leaves no weight to be trained, allowed: fewer of "
@@ -102,6 +101,13 @@ def pair(model: keras.Model, path: str, frozen: Sequence[str], comm: MPI.Intraco
         )
     new = [name for name in layers if name not in taken]
     return Transfer(pathlib.Path(path), digest, taken, new, [name for name in taken if name in kept])
+
+
+def freeze(model: keras.Model, frozen: Sequence[str]) -> None:
+    """Let the layers that are named, or fit a pattern, not be trained."""
+    layers = _weighty(model)
+    for name in {name for pattern in frozen for name in fnmatch.filter(layers, pattern)}:
+        layers[name].trainable = False
 
 
 def thaw(model: keras.Model) -> None:

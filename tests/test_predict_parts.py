@@ -240,6 +240,15 @@ def test_the_smallest_of_about_the_best_is_taken(models, chosen):
     assert smallest({name: {"bytes": size, "accuracy": its} for name, (size, its) in models.items()}) == chosen
 
 
+def test_a_model_is_chosen_by_validation_rows_where_there_are_some():
+    test = {"float32": (100, 0.9), "prune": (50, 0.9), "small": (10, 0.9)}
+    models = {name: {"bytes": size, "accuracy": its} for name, (size, its) in test.items()}
+    assert smallest(models) == "small"
+    for name, its in (("float32", 0.95), ("prune", 0.947), ("small", 0.92)):
+        models[name]["validation_accuracy"] = its
+    assert smallest(models) == "prune"
+
+
 def test_models_of_numbers_are_judged_by_their_errors():
     models = {"float32": {"bytes": 9, "mse": 1.0, "mae": 1}, "a": {"bytes": 5, "mse": 1.009, "mae": 1}}
     assert smallest(models | {"b": {"bytes": 1, "mse": 1.02, "mae": 1}}) == "a"

@@ -78,6 +78,10 @@ def test_a_series_is_profiled_forecast_compressed_and_judged(load, hvdedge, reco
     models = record(folder, "compress")["metrics"]["models"]
     assert models["float32"]["mse"] == pytest.approx(judged["mse"], rel=1e-3)
     assert "accuracy" not in models["fixed_point"]
+    validated = train["history"]["validation_loss"][-1]
+    assert models["float32"]["validation_mse"] == pytest.approx(validated, rel=0.01)
+    others = record(folder, "compress")["ranks"][1:]  # they do not train, and need no TensorFlow
+    assert all(rank["peak_rss_bytes"] < 256e6 for rank in others)
     page = (folder / "report/index.html").read_text()
     assert "Mean squared error" in page
     assert "Errors by target" in page

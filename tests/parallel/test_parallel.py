@@ -10,6 +10,7 @@ import json
 import numpy as np
 from mpi4py import MPI
 from hvdedge.parallel import MeteredComm, agree, allgather_bytes, allgather_json, allgather_rows
+from hvdedge.parallel import largest
 from hvdedge.parallel import bcast_json, exchange, exchange_runs, fetch_rows, frequencies, send_rows
 comm = MeteredComm(MPI.COMM_WORLD)
 rank, size = comm.rank, comm.size
@@ -19,6 +20,8 @@ assert allgather_bytes(b"x" * rank, comm) == [b"x" * r for r in range(size)]
 rows = np.full((rank, 2), rank, np.float32)  # rank 0 has none
 everything = np.concatenate([np.full((r, 2), r, np.float32) for r in range(size)])
 np.testing.assert_array_equal(allgather_rows(rows, comm), everything)
+for without in (0, size - 1):
+    assert largest([rank, None if rank == without else 5.0, -rank], comm) == [size - 1, None, 0]
 assert exchange([bytes([rank, r]) * r for r in range(size)], comm) == [bytes([r, rank]) * rank for r in range(size)]
 arrived, sizes = exchange_runs(np.repeat(np.arange(size), rank), np.full(size, rank), comm)
 assert (arrived.tolist(), sizes.tolist()) == ([rank] * sum(range(size)), list(range(size)))
