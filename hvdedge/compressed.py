@@ -28,8 +28,8 @@ class CompressedModel:
 
     Args:
         model: the keras.Model with the weights as they are now.
-        bits: of the integers that it is stored with, 8 or 16, for activations, but for level numbers among quantities
-            and the states of recurrent layers; its weights have 8 then. 0: it is stored in float32.
+        bits: of the integers that it is stored with, 8 or 16, for activations, unless these stay floats; its weights
+            have 8 then. 0: it is stored in float32.
         kept: place among the trainable weights -> which of its numbers are not pruned.
         coding: how the file is coded: by gzip; or weights in as few bits as they have different values; or these by an
             entropy coder.
@@ -48,7 +48,26 @@ class CompressedModel:
     @property
     def weights(self) -> int:
         """How many numbers of its weights are not zero."""
-        return sum(int(np.count_nonzero(np.asarray(weight))) for weight in self.model.trainable_weights)
+        return sum(int(np.count_nonzero(np.asarray(weight))) for weight in self.learnt)
+
+    @property
+    def learnt(self) -> list[Any]:
+        """The variables of its weights, those of frozen layers among them."""
+        found = [variable for layer in self.model._flatten_layers() for variable in layer._trainable_variables]
+        return [*{id(variable): variable for variable in found}.values()]
+
+    @property
+    def is_recurrent(self) -> bool:
+        return any(type(layer).__name__ in RECURRENT for layer in self.model.layers)
+
+    @property
+    def keeps_floats(self) -> bool:
+        """Whether what goes between its layers stays in float32, as the states of recurrent layers do.
+
+        So do level numbers among quantities, which would be lost in 8 bits.
+        """
+        has_levels = any(type(layer).__name__ == "Embedding" for layer in self.model.layers)
+        return self.is_recurrent or (self.model.inputs[0].dtype == "float32" and has_levels)
 
     def code_weights(self) -> None:
         """Let it be stored with its weights in few bits, unless they are coded already."""
@@ -79,10 +98,7 @@ class CompressedModel:
         import tensorflow as tf
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-        is_float = self.model.inputs[0].dtype == "float32"
-        has_levels = any(type(layer).__name__ == "Embedding" for layer in self.model.layers)
-        is_recurrent = any(type(layer).__name__ in RECURRENT for layer in self.model.layers)
-        if is_recurrent:  # of one row at a time, as TensorFlow Lite has no states of any number of rows
+        if self.is_recurrent:  # of one row at a time, as TensorFlow Lite has no states of any number of rows
             row = tf.TensorSpec((1, *self.model.inputs[0].shape[1:]), self.model.inputs[0].dtype)
             graph = convert_variables_to_constants_v2(
                 tf.function(self.model).get_concrete_function(row, training=False)
@@ -92,8 +108,7 @@ class CompressedModel:
             converter = tf.lite.TFLiteConverter.from_keras_model(self.model)
         if self.bits:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        keeps_floats = is_recurrent or (is_float and has_levels)  # level numbers among quantities are lost in 8 bits
-        if self.bits and not keeps_floats:
+        if self.bits and not self.keeps_floats:
             assert sample is not None
             converter.representative_dataset = lambda: ([row[None]] for row in sample)
             ways = {

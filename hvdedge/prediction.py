@@ -104,7 +104,12 @@ def _files(given: str, output: pathlib.Path | None) -> list[pathlib.Path]:
         found = [file for file in found if file.is_file()]
         why = "no file there"
     ours = {output.resolve(), _beside(output).resolve()} if output is not None else set()
-    found = [file for file in found if file.resolve() not in ours]
+    others = [file for file in found if file.resolve() not in ours]
+    if found and not others:
+        raise InputError(
+            f"FILE: received {given!r}, which --output would write over, allowed: another file; name another --output"
+        )
+    found = others
     if not found:
         raise InputError(f"FILE: received {given!r}, {why}, allowed: a file, a folder or a pattern; name one")
     odd = [file for file in found if str(file) != os.fsencode(file).decode("utf-8", "replace")]

@@ -22,7 +22,7 @@ from hvdedge.collective_ops import summed_together
 from hvdedge.lanes import Lanes
 from hvdedge.parallel import MeteredComm, agree, bcast_json, block
 from hvdedge.tensors import FeatureReader
-from hvdedge.training import SEED_STATE
+from hvdedge.training import SEED_STATE, seed_state
 
 SAMPLE_ROWS = 200
 
@@ -162,8 +162,7 @@ class Retraining:
         """Let each rank leave out other units."""
         states = [variable for variable in model.non_trainable_variables if SEED_STATE in variable.path]
         for number, state in enumerate(states):
-            drawn = np.random.default_rng([self.seed, self._epoch, self.comm.rank, number])
-            state.assign(drawn.integers(0, 2**31, state.shape))
+            state.assign(seed_state([self.seed, self._epoch], self.comm.rank, number, state.shape))
 
     def _take_over(self, variables: Sequence[keras.Variable]) -> None:
         """Take over what the root has."""
@@ -174,8 +173,10 @@ class Retraining:
 
     def _make_equal(self, model: keras.Model) -> None:
         """Average what layers keep beside their weights over the ranks, and take over the root's weights."""
+        frozen = [layer for layer in model._flatten_layers(include_self=False) if not layer.trainable]
+        still = {id(variable) for layer in frozen for variable in layer.variables}
         for variable in model.non_trainable_variables:
-            if SEED_STATE not in variable.path:
+            if SEED_STATE not in variable.path and id(variable) not in still:
                 array = np.ascontiguousarray(np.asarray(variable))
                 self.comm.Allreduce(MPI.IN_PLACE, array, op=MPI.SUM)
                 variable.assign(array / self.comm.size)
@@ -184,8 +185,12 @@ class Retraining:
 
 @contextlib.contextmanager
 def _dropping(model: keras.Model, share: float) -> Iterator[None]:
-    """Let layers leave out this share of the units that they leave out in training."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
+    """Let layers leave out this share of the units that they leave out in training, but for numbers of the input."""
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Dropout) and not _is_of_input(layer)
+    ]
     usual = [layer.rate for layer in layers]
     for layer in layers:
         layer.rate *= share
@@ -194,3 +199,13 @@ def _dropping(model: keras.Model, share: float) -> Iterator[None]:
     finally:
         for layer, rate in zip(layers, usual, strict=True):
             layer.rate = rate
+
+
+def _is_of_input(layer: keras.Layer) -> bool:
+    """Tell whether no layer with weights works before one: what it leaves out is noise then, and no unit."""
+    return bool(layer._inbound_nodes) and not _is_behind_weights(layer)
+
+
+def _is_behind_weights(operation: Any) -> bool:
+    before = [parent.operation for node in operation._inbound_nodes for parent in node.parent_nodes]
+    return any(getattr(one, "weights", None) or _is_behind_weights(one) for one in before)

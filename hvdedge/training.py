@@ -770,9 +770,10 @@ def name_anew(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def seed_state(seed: int, rank: int, number: int, shape: tuple[int, ...]) -> np.ndarray:
+def seed_state(seed: int | list[int], rank: int, number: int, shape: tuple[int, ...]) -> np.ndarray:
     """Return from where a layer draws the units that it leaves out."""
-    return np.random.default_rng([seed, rank, number]).integers(0, 2**31, shape)
+    seeds = [seed] if isinstance(seed, int) else seed
+    return np.random.default_rng([*seeds, rank, number]).integers(0, 2**31, shape)
 
 
 def _optimizer(settings: dict[str, Any]) -> keras.optimizers.Optimizer:

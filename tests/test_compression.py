@@ -1,11 +1,17 @@
 """Compressors: what they leave of a small model that has learnt its rows."""
 
+import functools
+import pathlib
+import runpy
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 from mpi4py import MPI
 from train_rows import Rows
 
+from hvdedge import retraining, training, transfer
 from hvdedge.compressed import CompressedModel, Runner
 from hvdedge.compression import (
     distill,
@@ -18,7 +24,7 @@ from hvdedge.compression import (
     share_weights,
 )
 from hvdedge.errors import InputError
-from hvdedge.models import cnn, dense, embedding
+from hvdedge.models import autoencoder, cnn, dense, embedding, rnn
 from hvdedge.parallel import MeteredComm
 from hvdedge.retraining import Retraining
 
@@ -215,6 +221,61 @@ def test_a_student_is_narrower_and_learns_from_its_teacher(model):
     made = distill.compress(model, data(), width=0.5, epochs=8)
     assert [layer.units for layer in made.model.layers if hasattr(layer, "units")] == [20, 10, 4]
     assert accuracy(made) > 0.6 and model.model is not made.model
+
+
+def test_frozen_layers_are_not_trained_on(model):
+    first = model.model.layers[0]
+    transfer.freeze(model.model, [first.name])
+    before = [np.asarray(weight).copy() for weight in first.weights]
+    count = model.weights
+    made = prune.compress(model, data(), sparsity=0.5, epochs=1, shares="alike")
+    assert made.weights == count - (40 * 20 + 20 * 4) // 2  # those of the other kernels
+    made = share_weights.compress(made, data(), epochs=1)
+    for was, weight in zip(before, first.weights, strict=True):
+        assert (np.asarray(weight) == was).all()
+    made = half_precision.compress(made, data())
+    assert np.array_equal(np.asarray(first.kernel), before[0].astype(np.float16).astype(np.float32))
+    assert made.weights > 200  # 6 x 40 in it
+
+
+def test_the_stage_leaves_frozen_layers_as_they_are(model, tmp_path, comm, monkeypatch):
+    monkeypatch.setattr(training, "configure", lambda *_: None)  # TensorFlow has begun
+    program = runpy.run_path(str(pathlib.Path(__file__).parent.parent / "jobs" / "compress.py"))
+    monkeypatch.setitem(program["_chain"].__globals__, "open_features", lambda _: ROWS)
+    model.model.save(tmp_path / "model.keras")
+    first = model.model.layers[0]
+    settings = {"batch_size": 20, "learning_rate": 0.01, "frozen": (first.name,)}
+    pipeline = SimpleNamespace(seed=1, memory_bytes=10**8, sections={"train": SimpleNamespace(settings=settings)})
+    steps = [("prune", functools.partial(prune.compress, sparsity=0.5, epochs=1))]
+    stage = SimpleNamespace(folder=tmp_path, pipeline=pipeline, methods=lambda: steps)
+    *_, (made, _) = program["_chain"](stage, comm)
+    assert np.array_equal(np.asarray(made.model.layers[0].kernel), np.asarray(first.kernel))
+    assert not np.array_equal(np.asarray(made.model.layers[2].kernel), np.asarray(model.model.layers[2].kernel))
+
+
+def test_the_student_of_a_model_with_frozen_layers_learns_in_all(model):
+    transfer.freeze(model.model, ["*"])
+    student = distill.compress(model, data(), width=0.5, epochs=1).model
+    assert len(student.trainable_weights) == 6
+
+
+def test_noise_on_the_input_is_not_less_where_fewer_units_are_left_out():
+    spec = {"task": "anomalies", "input_shape": [4, 2]}
+    noisy = autoencoder.build(spec, hidden=8, noise=0.5)
+    units = dense.build(ROWS.spec, hidden=[40, 20], dropout=0.5)
+    with retraining._dropping(noisy, 0.1), retraining._dropping(units, 0.1):
+        assert [layer.rate for layer in noisy.layers if isinstance(layer, keras.layers.Dropout)] == [0.5]
+        rates = [layer.rate for layer in units.layers if isinstance(layer, keras.layers.Dropout)]
+        assert rates == pytest.approx([0.05, 0.05])
+
+
+def test_sixteen_bits_are_refused_where_they_change_nothing():
+    words = {**ROWS.spec, "vocabulary_size": 9, "input_shape": [4]}
+    levels = {**ROWS.spec, "embedded": [{"place": 1, "levels": 3}]}
+    for network in (rnn.build(words), dense.build(levels)):
+        assert fixed_point.compress(CompressedModel(network), data()).bits == 8
+        with pytest.raises(InputError, match="compress.fixed_point.bits: received 16 for a model with recurrent"):
+            fixed_point.compress(CompressedModel(network), data(), bits=16)
 
 
 def test_what_cannot_be_done_is_one_clear_line(model):

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from hvdedge import tasks
+from hvdedge import tasks, transfer
 from hvdedge.compressed import CompressedModel
 from hvdedge.errors import InputError
 from hvdedge.layer_widths import widths, with_widths
@@ -53,6 +53,7 @@ def compress(
             "convolutional, GRU or LSTM layers; leave it out"
         )
     student = with_widths(teacher, narrow, "compress.distill.width")
+    transfer.thaw(student)  # also what was frozen in the teacher, of which it has no weights
     by_labels = tasks.find(data.spec).losses
 
     def losses(x: Any, y: Any, outputs: Any) -> Any:

@@ -28,7 +28,7 @@ def compress(
     Raises:
         InputError: where a weight is larger than float16 can tell.
     """
-    for weight in model.model.trainable_weights:
+    for weight in model.learnt:
         rounded = tf.cast(tf.cast(np.asarray(weight), type), tf.float32)
         if not np.isfinite(rounded).all():
             raise InputError(

@@ -81,9 +81,9 @@ def _left(shapes: dict[int, tuple[int, ...]], share: float, by_size: bool) -> di
     whole: set[int] = set()
     while True:
         parts = {place: sum(shape) / sizes[place] for place, shape in shapes.items() if place not in whole}
+        if not parts:  # all is to be left
+            return dict.fromkeys(shapes, 1.0)
         wanted = share * sum(sizes.values()) - sum(sizes[place] for place in whole)
-        if wanted <= 0 or not parts:  # small kernels alone are more than is to be left
-            return dict.fromkeys(shapes, share)
         scale = wanted / sum(part * sizes[place] for place, part in parts.items())
         full = {place for place, part in parts.items() if scale * part >= 1}
         if not full:

@@ -88,7 +88,7 @@ def _links(model: keras.Model) -> list[_Link]:
     """Return the pairs of layers of which the second alone takes what the first gives."""
     found = []
     for layer in model.layers:
-        if not isinstance(layer, WEIGHTY):
+        if not isinstance(layer, WEIGHTY) or not layer.trainable:
             continue
         between: list[keras.Layer] = []
         after = _next(layer, model)

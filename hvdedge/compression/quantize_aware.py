@@ -1,7 +1,7 @@
 """Training with simulated integers: the model learns to live with 8 bits before it has to.
 
     weight used in a step = round(w / s) s, s = (largest of its row) / 127; its gradient is taken for that of w
-    what a layer gives    = rounded to 256 levels between the ends that training rows show
+    what a layer gives    = rounded to 256 levels between the ends that training rows show, unless it stays a float
 
 Source: Jacob et al. 2018, Quantization and training of neural networks for efficient integer-arithmetic-only inference;
 Bengio, Leonard and Courville 2013, Estimating or propagating gradients through stochastic neurons (straight through).
@@ -44,7 +44,7 @@ def compress(model: CompressedModel, data: Retraining, *, epochs: Count = 1, rat
             kernels[place].assign(_rounded(tf.convert_to_tensor(whole)))
 
     settle()
-    simulated = _simulated(model.model, data)
+    simulated = model.model if model.keeps_floats else _simulated(model.model, data)
     data.train(simulated, epochs, rate=rate, variables=variables, settle=settle)
     model.bits = 8
     return model

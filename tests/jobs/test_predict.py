@@ -246,6 +246,7 @@ WRONG = {
     "changed": (["{tmp}/changed", "{new}"], "columns.json: received no file that is as prepare wrote it"),
     "no file": (["{run}", "{tmp}/none.csv"], "FILE: received '{tmp}/none.csv', no file there"),
     "a name of other bytes": (["{run}", "{tmp}/\udcff*"], "FILE: received b'"),
+    "its own output": (["{run}", "{new}", "--output", "{new}"], "FILE: received '{new}', which --output would write"),
     "an empty folder": (["{run}", "{tmp}/empty"], "a folder without files"),
     "an empty file": (["{run}", "{tmp}/empty.csv"], "empty.csv: received an empty file"),
     "other columns": (["{run}", "{tmp}/other.csv"], "received the columns age, wage, job, which lack town, hired"),
