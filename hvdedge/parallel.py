@@ -18,6 +18,8 @@ from hvdedge.errors import RankError, is_users, one_line
 from hvdedge.meter import Traffic
 from hvdedge.mixing import mix
 
+REST_SECONDS = 0.02  # between two looks of a rank that rests
+
 
 class MeteredComm(MPI.Intracomm):
     """A communicator that adds what its calls move and wait to `traffic`.
@@ -47,6 +49,13 @@ class MeteredComm(MPI.Intracomm):
     def Barrier(self) -> None:
         with self._waiting():
             super().Barrier()
+
+    def rest(self) -> None:
+        """Wait for all ranks, as at a barrier, but for long: without polling, which would take a core of their host."""
+        with self._waiting():
+            request = super().Ibarrier()
+            while not request.Test():
+                time.sleep(REST_SECONDS)
 
     def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
         self.traffic.bytes_sent += _size_bytes(buf)

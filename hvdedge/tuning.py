@@ -151,13 +151,8 @@ class _Search:
     def _meet(self) -> None:
         """Collective. Wait for all ranks that are left, and let the stage go on with these."""
 
-        def wait() -> None:
-            request = survivors.comm.Ibarrier()
-            while not request.Test():
-                time.sleep(POLL_SECONDS)
-
         with Survivors(self._stage.comm) as survivors:
-            survivors.work(wait, lambda: None)
+            survivors.work(lambda: survivors.comm.rest(), lambda: None)
         if survivors.noticed is not None:
             self._stage.go_on(survivors.comm, time.perf_counter() - survivors.noticed)
 
@@ -176,6 +171,7 @@ class _Search:
             self._try(**turn)
         elif "wait" in turn:
             time.sleep(turn["wait"])
+            self._stage.comm.traffic.idle_seconds += turn["wait"]
         return "done" not in turn
 
     def _ranks(self) -> list[int]:

@@ -27,9 +27,18 @@ def test_what_a_stage_made_of_a_table_is_said_in_a_few_words():
 def test_a_pipe_gets_plain_lines_with_the_memory_of_the_fullest_rank(capsys):
     with Display(8) as display:
         display.begin("train", 2)
-        display.show({"event": "progress", "rank": 1, "rss_bytes": 2_000_000})
+        display.show({"event": "progress", "rank": 1, "is_root": False, "rss_bytes": 2_000_000})
         display.show(
-            {"event": "progress", "rank": 0, "rss_bytes": 1_000_000, "text": "", "epoch": 1, "epochs": 2, "loss": 0.5}
+            {
+                "event": "progress",
+                "rank": 0,
+                "is_root": True,
+                "rss_bytes": 1_000_000,
+                "text": "",
+                "epoch": 1,
+                "epochs": 2,
+                "loss": 0.5,
+            }
         )
         display.end("done")
     lines = capsys.readouterr().out.splitlines()
@@ -42,6 +51,16 @@ def test_a_pipe_gets_every_text_and_numbers_now_and_then(capsys):
     with Display(8) as display:
         display.begin("train", 1)
         for text, values in (("", {"epoch": 1, "epochs": 2}), ("once more", {}), ("", {"epoch": 1, "epochs": 2})):
-            display.show({"event": "progress", "rank": 0, "rss_bytes": 1, "text": text, **values, "on": "other rows"})
+            display.show(
+                {
+                    "event": "progress",
+                    "rank": 0,
+                    "is_root": True,
+                    "rss_bytes": 1,
+                    "text": text,
+                    **values,
+                    "on": "other rows",
+                }
+            )
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:] == ["[1/8] train: once more, on other rows, memory 1 B"]
