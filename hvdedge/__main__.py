@@ -155,6 +155,8 @@ def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, fir
     if not stages:
         click.echo(f"nothing to do: all stages up to {last} are done in {folder}")
         return 0
+    if first and "train" in stages:
+        launch.forget_trials(folder)
     if "clean" in stages and jobs[stages[0]].cluster.settings.start == "local":
         consistency.check_key(pipeline.path, pipeline.sections)
     records.replace(folder / "pipeline.toml", config.to_toml(pipeline.as_written()).encode())

@@ -7,6 +7,7 @@ these methods' options beside them. Stages that run several methods (LISTS) have
 
 import contextlib
 import copy
+import json
 import os
 import pathlib
 import re
@@ -298,7 +299,7 @@ def read_pipeline(
     found = _parse(path, tree, last)
     sources = _sources(path, Prepare(**found.sections["prepare"].settings), results) if find_sources else ()
     consistency.check_tables(path, found.sections, sources)
-    if found.tune:
+    if found.tune and STAGES.index(last) >= STAGES.index("train"):
         _check_space(found)
     return replace(found, sources=sources)
 
@@ -329,8 +330,7 @@ def _parse(path: pathlib.Path, tree: dict[str, Any], last: str) -> Pipeline:
             consistency.check_compress(path, sections)
         consistency.check_clients(path, sections)
     memory_bytes = size_bytes(path, "memory", tree.get("memory", "1GB"))
-    is_tuned = "tune" in tree and STAGES.index(last) >= STAGES.index("train")
-    tune = _tuning(path, reading, tree["tune"]) if is_tuned else None
+    tune = _tuning(path, reading, tree["tune"]) if "tune" in tree and "train" in stages else None
     return Pipeline(path, case, seed, memory_bytes, sections, (), stages, tune, tree)
 
 
@@ -343,32 +343,60 @@ def _tuning(path: pathlib.Path, reading: "_Reading", given: object) -> Tuning:
 
 
 def _check_space(pipeline: Pipeline) -> None:
-    """Hold that each value that a search may choose is allowed; take whole numbers as any where those are allowed."""
+    """Hold that each value that a search may choose is allowed; take whole numbers as any where those are allowed.
+
+    Where methods are searched for, such as train.model, values are held against each of them.
+    """
     assert pipeline.tune
     consistency.check_searched(pipeline.path, pipeline.sections, pipeline.tune)
     space = pipeline.tune.space
+    chosen = {f"{stage}.{key}" for stage, keys in CHOICES.items() for key in keys} & space.keys()
     for key, dimension in space.items():
         for value in dimension.examples:
-            try:
-                pipeline.changed({key: value})
-            except InputError as error:
-                told = str(error).removeprefix(f"{pipeline.path}: ").removeprefix(f"{key}: ")
-                raise InputError(f"{pipeline.path}: tune.space.{key}: {told}") from None
+            _try(pipeline, key, {key: value})
+            for other in chosen - {key}:
+                for name in space[other].examples:
+                    _try(pipeline, key, {other: name, key: value})
+        try:
+            pipeline.value(key)
+        except KeyError:
+            section = key.rpartition(".")[0]
+            raise InputError(
+                f"{pipeline.path}: tune.space.{key}: received an option of a method that does not run, allowed: one of "
+                f"a section that there is; add [{section}], or take it out"
+            ) from None
         if isinstance(dimension, search_space.Range) and dimension.is_whole:
             with contextlib.suppress(InputError):
                 pipeline.changed({key: dimension.low + 0.5})
-                is_stepped = (dimension.step or 1) > 1
-                space[key] = replace(dimension, is_whole=False, step=dimension.step if is_stepped else None)
+                space[key] = replace(dimension, is_whole=False)
+
+
+def _try(pipeline: Pipeline, key: str, options: Mapping[str, Any]) -> None:
+    """Raise InputError, naming the key of the space, where options are not allowed."""
+    try:
+        pipeline.changed(options)
+    except InputError as error:
+        told = str(error).removeprefix(f"{pipeline.path}: ").removeprefix(f"{key}: ")
+        beside = "".join(f" (with {name} = {value!r})" for name, value in options.items() if name != key)
+        raise InputError(f"{pipeline.path}: tune.space.{key}: {told}{beside}") from None
 
 
 def tuned(pipeline: Pipeline, folder: pathlib.Path) -> Pipeline:
-    """Return a pipeline with the options that the search in the run's folder found best; as it is without one."""
-    path = folder / "train.json"
-    if pipeline.tune is None or not path.exists():
+    """Return a pipeline with the options that its search in the run's folder found best; as it is without one."""
+    if pipeline.tune is None or not (folder / "train.json").exists():
         return pipeline
-    record = records.read(path)
-    best = record.metrics.get("search", {}).get("best") if record.status == "done" else None
-    return pipeline if best is None else settled(pipeline, record.metrics["trials"][best]["options"])
+    with contextlib.suppress(InputError, KeyError, TypeError, StopIteration):  # what is no such search is none
+        record = records.read(folder / "train.json")
+        if record.status == "done" and _searched(record.options["tune"]) == _searched(pipeline.tune.as_written()):
+            best = record.metrics["search"]["best"]
+            trial = next(trial for trial in record.metrics["trials"] if trial["number"] == best)
+            return settled(pipeline, trial["options"])
+    return pipeline
+
+
+def _searched(tune: Mapping[str, Any]) -> str:
+    """Return what is searched for and how, but for how long."""
+    return json.dumps({key: value for key, value in tune.items() if key != "trials"}, sort_keys=True)
 
 
 def settled(pipeline: Pipeline, options: Mapping[str, Any]) -> Pipeline:

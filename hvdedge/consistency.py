@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from hvdedge import methods
 from hvdedge.errors import InputError
-from hvdedge.options import ColumnRule, Natural, Path, SomeRanks
+from hvdedge.options import ColumnRule, Natural, Path, SomeRanks, is_fraction
 
 if TYPE_CHECKING:
     from hvdedge.config import Section, Tuning
 
 VECTORS = ("vectors",)  # what every reduction makes
 SEARCHED_STAGES = ("prepare", "clean", "extract", "train")
-JUDGING = tuple(f"extract.{name}" for name in ("split", "by", "test_files", "validation", "test", "borders"))
-FIXED_IN_TRAINING = ("model", "strategy", "epochs")
+JUDGING = ("split", "by", "test_files", "validation", "test", "borders", "label", "targets", "client")
+CHANGED_IN_TRAINING = ("learning_rate", "batch_size", "momentum")  # beside all that methods take as fractions
 UNLABELLED = ("anomalies", "clusters")  # tasks, and the options of extractors that ask for them
 
 
@@ -265,6 +265,10 @@ def check_searched(path: pathlib.Path, sections: Mapping[str, "Section"], tune: 
         InputError: where something does not.
     """
     where = f"{path}: tune.space"
+    changes_training = tune.search.method.constants.get("WHILE_TRAINING")
+    methods_of = sections["train"].choices.values()
+    fractions = [name for one in methods_of for name, option in one.method.options.items() if is_fraction(option.type)]
+    changed = [f"train.{name}" for name in (*CHANGED_IN_TRAINING, *fractions)]
     for key in tune.space:
         stage, _, option = key.partition(".")
         if stage not in SEARCHED_STAGES or not option:
@@ -272,16 +276,21 @@ def check_searched(path: pathlib.Path, sections: Mapping[str, "Section"], tune: 
                 f"{where}: received {key!r}, allowed: options of {', '.join(SEARCHED_STAGES)}, as a trial ends with "
                 'its training, such as "train.learning_rate"; name others'
             )
-        if key in JUDGING:
+        if stage == "extract" and option in JUDGING:
             raise InputError(
-                f"{where}: received {key!r}, which decides the rows that judge trials, allowed: options that do not; "
+                f"{where}: received {key!r}, which decides by what trials are judged, allowed: options that do not; "
                 "take it out"
             )
-        if tune.search.method.constants.get("WHILE_TRAINING") and (stage != "train" or option in FIXED_IN_TRAINING):
+        if changes_training and key not in changed:
             raise InputError(
                 f"{where}: received {key!r} with search = {tune.search.name!r}, which changes options while models "
-                f"train, allowed: options of train but {', '.join(FIXED_IN_TRAINING)}; take it out, or search otherwise"
+                f"train, allowed: {', '.join(changed)}; take it out, or search otherwise"
             )
+    if changes_training and sections["train"].settings["patience"]:
+        raise InputError(
+            f"{path}: train.patience: received {sections['train'].settings['patience']} with search = "
+            f"{tune.search.name!r}, whose trials all train to their end, allowed: 0; change it, or search otherwise"
+        )
     extract = sections["extract"].settings
     if extract["split"] in ("stratified", "random", "group") and not extract["validation"]:
         raise InputError(

@@ -60,6 +60,11 @@ ColumnRule = Annotated[str, Meta(description="columns -> columns in quotes")]
 """A rule between columns, such as "State, Measure -> Average"; their names are held like those of a ColumnName."""
 
 
+def is_fraction(wanted: Any) -> bool:
+    """Tell whether an option of this type may be any number, also between whole ones."""
+    return wanted is float or (typing.get_origin(wanted) is Annotated and typing.get_args(wanted)[0] is float)
+
+
 def spelled(wanted: Any) -> str:
     """Return in words what an option of this type may be: `"auto", true, false`, `a whole number from 0`."""
     origin, parts = typing.get_origin(wanted), typing.get_args(wanted)

@@ -1,7 +1,9 @@
 """Trials whose options Optuna proposes, one after the other, and which end early where others are ahead of them.
 
 Early ending is asynchronous successive halving: at epochs min_epochs * reduction_factor**rung a trial goes on only if
-it is among the best 1 / reduction_factor of those that came so far, and nobody waits for the others.
+it is among the best 1 / reduction_factor of those that came so far, or the best of fewer, and nobody waits for others.
+It is the variant that stops: where the paper lets a trial rest, and go on should it be among the best later, this one
+ends it. What is compared at a trial's last epoch would end nothing, so it is not.
 
 What Optuna knows is in memory, and is told again from the ledger of a run that was broken off. Each proposal is drawn
 with a seed of its number, so that a run that goes on does not draw again what it drew first.
@@ -45,6 +47,7 @@ class Proposals:
         early_ending: Literal["asha", "never"],
         min_epochs: int,
         reduction_factor: int,
+        epochs: int,
     ):
         """`first`: the options of the first trial; `sampler`: makes the one that draws with a seed."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -52,6 +55,7 @@ class Proposals:
         pruner = halving if early_ending == "asha" else optuna.pruners.NopPruner()
         self._study = optuna.create_study(direction="maximize" if rises else "minimize", pruner=pruner)
         self._space, self._first, self._seed, self._sampler = space, first, seed, sampler
+        self._epochs = epochs
         self._distributions = {key: _distribution(one) for key, one in space.items()}
         self._known: dict[int, optuna.trial.Trial] = {}
         self._seen: set[str] = set()
@@ -104,7 +108,7 @@ class Proposals:
         """Tell whether a trial goes on after the newest value of its curve."""
         known, (epoch, value) = self._known[trial.number], trial.curve[-1]
         known.report(value, epoch)
-        return not known.should_prune()
+        return epoch >= trial.options.get("train.epochs", self._epochs) or not known.should_prune()
 
     def end(self, trial: Trial) -> None:
         """Take in that a trial ended."""
@@ -139,7 +143,7 @@ class Proposals:
 def _distribution(one: Choice | Range) -> BaseDistribution:
     if isinstance(one, Choice):
         return CategoricalDistribution(tuple(range(len(one.values))))
-    high = one.low + (len(one) - 1) * one.step if one.step else one.high
+    high = one.low + (len(one) - 1) * one.unit if one.unit else one.high
     if one.is_whole:
-        return IntDistribution(int(one.low), int(high), log=one.log, step=int(one.step or 1))
+        return IntDistribution(int(one.low), int(high), log=one.log, step=int(one.unit or 1))
     return FloatDistribution(float(one.low), float(high), log=one.log, step=one.step)

@@ -27,8 +27,9 @@ from hvdedge.trials import Ledger, Trial
 
 ASK, ANSWER = 1, 2  # tags
 POLL_SECONDS = 0.003
-WAIT_SECONDS = 0.1  # between two questions for work where there is none now
+WAIT_SECONDS = 0.3  # between two questions for work where there is none now
 MOST_ATTEMPTS = 3
+NO_OFFICE = "rank 0, which leads the search, was lost; the same command goes on with the trials that are left"
 
 
 class Search(Protocol):
@@ -89,6 +90,7 @@ class Office:
         self._rises = qualities.rises(metric)
         self._left = {number: set(ranks) for number, ranks in enumerate(groups)}  # of each group, until it is done
         self._working: dict[int, Trial] = {}  # by group
+        self._outdated: list[int] = []  # trials whose files are needed until the ledger says how they ended
         self._spent = dict.fromkeys(self._left, 0.0)  # seconds of the group's trial before this turn
         self._began, self._before = time.monotonic(), ledger.seconds
         self._thread = threading.Thread(target=self._serve, name="office", daemon=True)
@@ -126,8 +128,8 @@ class Office:
             return False
         try:
             answer = getattr(self, f"_answer_{asked.pop('ask')}")(group, **asked)
-            self.ledger.seconds = self._seconds
-            self._folders.write(self.ledger)
+            if "wait" not in answer:
+                self._keep()
         except Exception as error:  # a full disk; all are told, and end
             answer = {"error": one_line(error), "is_input": isinstance(error, InputError)}
         with contextlib.suppress(MPI.Exception):  # it may be lost by now
@@ -136,31 +138,40 @@ class Office:
             del self._left[group]
         return True
 
+    def _keep(self) -> None:
+        """Write the ledger; then remove what nothing in it needs any more."""
+        self.ledger.seconds = self._seconds
+        self._folders.write(self.ledger)
+        while self._outdated:
+            self._folders.forget(self._outdated.pop())
+
     def _lose(self, group: int) -> None:
         """Let another group go on with what this one worked on."""
         del self._left[group]
         trial = self._working.pop(group, None)
         if trial is not None:
-            trial.state = "waiting"
+            trial.state, trial.attempts = "waiting", trial.attempts + 1
             self._tell(f"the ranks of trial {trial.number}, {trial.ranks}, were lost; it waits for others")
 
     def _answer_work(self, group: int, ranks: list[int]) -> dict[str, Any]:
-        trial = self._working.pop(group, None)  # again: the one who asked was lost, and others of the group are left
+        trial = self._working.pop(group, None)
+        if trial is not None:  # the one who worked on it was lost, and others of the group are left
+            trial.attempts += 1
         while True:
             trial = trial or self._next()
             if trial is None:
                 return {"wait": WAIT_SECONDS} if self._working else {"done": True}
             if trial.attempts < MOST_ATTEMPTS:
                 break
-            self._end(trial, "failed", f"its ranks ended {MOST_ATTEMPTS} times before it came further")
+            self._end(trial, "failed", f"its ranks were lost {MOST_ATTEMPTS} times before it came further")
             trial = None
-        if trial.epochs and not trial.attempts:
+        if trial.kept_epochs == trial.epochs > 0:  # at the end of a turn
             source = self._search.renew(trial, self.ledger.trials)
             if source is not None:
                 self._folders.take_over(trial.number, source)
                 trial.epochs = trial.copies[-1].epoch
                 trial.curve = [point for point in trial.curve if point[0] <= trial.epochs]
-        trial.state, trial.ranks, trial.attempts = "running", ranks, trial.attempts + 1
+        trial.state, trial.ranks = "running", ranks
         trial.began_seconds = self._seconds if trial.began_seconds is None else trial.began_seconds
         self._working[group], self._spent[group] = trial, trial.seconds
         epochs = trial.options.get("train.epochs", self._epochs)
@@ -179,26 +190,31 @@ class Office:
             self._wanted = number
         return min(waiting, key=lambda trial: (trial.epochs, trial.number), default=None)
 
-    def _answer_value(self, group: int, number: int, epoch: int, value: float, seconds: float) -> dict[str, Any]:
+    def _answer_epoch(self, group: int, number: int, epoch: int, value: float | None, seconds: float) -> dict[str, Any]:
         trial = self.ledger.trials[number]
         trial.seconds, trial.epochs, trial.attempts = self._spent[group] + seconds, epoch, 0
-        if any(at == epoch for at, _ in trial.curve):
-            return {"goes_on": True}  # told before the run was broken off
-        trial.curve.append((epoch, value))
-        return {"goes_on": self._search.goes_on(trial)}
+        if value is not None and all(at < epoch for at, _ in trial.curve):  # else told before the run was broken off
+            trial.curve.append((epoch, value))
+            if not self._search.goes_on(trial):
+                trial.stops = epoch
+        return {"goes_on": trial.stops is None}
 
     def _answer_end(
-        self, group: int, number: int, value: float | None, seconds: float, epochs: int, state: str, cause: str | None
+        self, group: int, number: int, ends: bool, cause: str | None, seconds: float, **told: Any
     ) -> dict[str, Any]:
         trial = self._working.pop(group)
         assert trial.number == number
-        trial.seconds, trial.value = self._spent[group] + seconds, value
-        trial.epochs, trial.attempts = max(epochs, trial.epochs), 0
-        if state == "waiting":
-            trial.state = "waiting"
-            self._folders.keep_turn(number)
+        trial.seconds, trial.attempts = self._spent[group] + seconds, 0
+        if cause is None:
+            trial.epochs, trial.value, trial.rows = told["epochs"], told["value"], told["rows"]
+        if cause is not None:
+            trial.value = None
+            self._end(trial, "failed", cause)
+        elif ends:
+            self._end(trial, "complete" if trial.stops is None else "pruned")
         else:
-            self._end(trial, state, cause)
+            trial.state, trial.kept_epochs = "waiting", trial.epochs
+            self._folders.keep_turn(number)
         return {}
 
     def _end(self, trial: Trial, state: Any, cause: str | None = None) -> None:
@@ -210,30 +226,18 @@ class Office:
         words += [f"{self._metric} {trial.value:.5g}"] if trial.value is not None else [cause] if cause else []
         words += [f"best {now.value:.5g} of trial {now.number}"] if now is not None else []
         self._tell(", ".join(words))
-        if self._search.changes_while_training:
-            if state == "complete":
-                self._folders.keep_turn(trial.number)  # others may still take it over
-            return
-        for one in (best, trial):
-            if one is not None and one is not now:
-                self._folders.forget(one.number)
+        self._outdated += [one.number for one in (best, trial) if one is not None and one is not now]
 
 
 def ask(control: MPI.Intracomm, question: str, **values: Any) -> dict[str, Any]:
-    """Return what the office answers.
-
-    Raises:
-        RuntimeError, InputError: what made the office end, on the rank that asked.
-    """
-    send(control, 0, ASK, {"ask": question, **values})
-    answer = None
-    while answer is None:
-        answer = receive(control, 0, ANSWER)
-        if answer is None:
+    """Return what the office answers: of an error, which ends the search, `error` and whether it `is_input`."""
+    try:
+        send(control, 0, ASK, {"ask": question, **values})
+        while (answer := receive(control, 0, ANSWER)) is None:
             time.sleep(POLL_SECONDS)
-    if "error" in answer:
-        raise (InputError if answer["is_input"] else RuntimeError)(answer["error"])
-    return answer
+        return answer
+    except MPI.Exception:
+        return {"error": NO_OFFICE, "is_input": False}
 
 
 def send(comm: MPI.Intracomm, rank: int, tag: int, value: Any) -> None:

@@ -58,25 +58,31 @@ class Range:
         """Values that stand for all: if these are allowed, so are the others."""
         return self.low, self.high
 
+    @property
+    def unit(self) -> float:
+        """What two neighbours are apart; 0 where there is none between any two numbers."""
+        return self.step or (1 if self.is_whole and not self.log else 0)
+
     def __contains__(self, value: Any) -> bool:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not self.low <= value <= self.high:
             return False
-        return not self.step or abs((value - self.low) / self.step - round((value - self.low) / self.step)) < 1e-9
+        steps = (value - self.low) / (self.unit or 1)
+        return not self.unit or abs(steps - round(steps)) < 1e-9
 
     def __len__(self) -> int:
         """How many numbers there are; more than can be gone through where they are not counted."""
-        return int((self.high - self.low) / self.step + 1e-9) + 1 if self.step else MOST_COMBINATIONS
+        return int((self.high - self.low) / self.unit + 1e-9) + 1 if self.unit else MOST_COMBINATIONS
 
     def all(self) -> Iterator[float]:
-        assert self.step
-        return (self.nearest(self.low + number * self.step) for number in range(len(self)))
+        assert self.unit
+        return (self.nearest(self.low + number * self.unit) for number in range(len(self)))
 
     def nearest(self, value: float) -> float:
         """Return the number of this range that is nearest to `value`."""
         value = min(max(value, self.low), self.high)
-        if self.step:
-            value = self.low + min(round((value - self.low) / self.step), len(self) - 1) * self.step
+        if self.unit:
+            value = self.low + min(round((value - self.low) / self.unit), len(self) - 1) * self.unit
         return round(value) if self.is_whole else value
 
 
@@ -130,8 +136,7 @@ def _dimension(where: str, value: Any) -> Dimension:
         raise InputError(f"{where}: received {value!r}, allowed: a step above 0 that fits between them; change it")
     numbers = [found.low, found.high, *([found.step] if found.step is not None else [])]
     is_whole = all(isinstance(number, int) for number in numbers)
-    step = found.step or (1 if is_whole and not found.log else None)
-    return Range(found.low, found.high, found.log, step, is_whole)
+    return Range(found.low, found.high, found.log, found.step, is_whole)
 
 
 def as_written(space: Space) -> dict[str, Any]:

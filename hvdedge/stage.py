@@ -36,7 +36,7 @@ from mpi4py import MPI
 from hvdedge import records
 from hvdedge.change_log import Totals, summarise
 from hvdedge.clusters import Cluster, read_cluster
-from hvdedge.config import IN_RUN, Chosen, Pipeline, in_run, listed, read_pipeline, tuned
+from hvdedge.config import IN_RUN, Chosen, Pipeline, Section, in_run, listed, read_pipeline, tuned
 from hvdedge.errors import InputError, RankError, is_users, one_line
 from hvdedge.meter import Meter, peak_rss_bytes
 from hvdedge.parallel import MeteredComm, agree, allgather_json
@@ -67,18 +67,19 @@ class Stage:
         workspace: what methods get beside their rows; its metrics go into the record.
         history, events, inputs: further parts of the record, alike on every rank.
         local_ranks: how many ranks of the job share this rank's host.
+        goes_on_from: folders of what an earlier try made that this one takes up.
         changing: the options of train that may be others than when a checkpoint was written.
         goes_on: collective; whether training goes on after an epoch, by its number from 1 and the curves.
     """
 
     changing: tuple[str, ...] = ()
+    goes_on_from: tuple[str, ...] = ()
 
     def __init__(
         self, name: str, pipeline: Pipeline, cluster: Cluster, folder: pathlib.Path, comm: MeteredComm, meter: Meter
     ):
         self.name = name
         self.pipeline = pipeline
-        self.section = pipeline.sections[name]
         self.cluster = cluster
         self.folder = folder
         self.comm = comm
@@ -103,6 +104,10 @@ class Stage:
     @property
     def metrics(self) -> dict[str, Any]:
         return self.workspace.metrics
+
+    @property
+    def section(self) -> Section:
+        return self.pipeline.sections[self.name]
 
     @property
     def is_root(self) -> bool:
@@ -298,7 +303,8 @@ class Stage:
                 path = self.folder / f"{self.name}.json"
                 with contextlib.suppress(InputError):
                     for name in records.read(path).outputs if path.exists() else ():
-                        (self.folder / name).unlink(missing_ok=True)
+                        if name.split("/")[0] not in self.goes_on_from:
+                            (self.folder / name).unlink(missing_ok=True)
                 self._record("running").write(self.folder)
         self._handler = logging.FileHandler(self.folder / f"{self.name}.log")
         place = f"rank {self._rank} {socket.gethostname()}"

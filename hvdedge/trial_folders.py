@@ -29,13 +29,20 @@ class Folders:
     def __getitem__(self, number: int) -> pathlib.Path:
         return self._trials / str(number)
 
-    def open(self, key: str) -> Ledger:
-        """Return the ledger; a new one where it has another key, or all its trials failed."""
-        ledger = read(self._trials / LEDGER, key)
-        if all(trial.state == "failed" for trial in ledger.trials):
-            shutil.rmtree(self._trials, ignore_errors=True)
-            return Ledger(key)
-        return ledger
+    def open(self, key: str) -> tuple[Ledger, str]:
+        """Return the ledger, and why trials of an earlier one are dropped, if they are: then it is a new one.
+
+        They are where they have another key, or all have ended and none is complete.
+        """
+        ledger = read(self._trials / LEDGER)
+        if ledger and ledger.trials and ledger.key == key:
+            if any(trial.state == "complete" or not trial.has_ended for trial in ledger.trials):
+                return ledger, ""
+            why = "of which none was complete"
+        else:
+            why = "for another search, or other options or rows" if ledger and ledger.trials else ""
+        shutil.rmtree(self._trials, ignore_errors=True)
+        return Ledger(key), why
 
     def write(self, ledger: Ledger) -> None:
         """Write the ledger, whole or not at all."""

@@ -4,8 +4,6 @@ import pathlib
 import tempfile
 from typing import Any
 
-from mpi4py import MPI
-
 from hvdedge.config import Pipeline
 from hvdedge.errors import is_users, one_line
 from hvdedge.meter import Meter, Traffic
@@ -16,13 +14,17 @@ from hvdedge.stage import Stage
 class TrialStage(Stage):
     """A stage of a trial, which tells how far it is through the stage that the search is part of."""
 
+    goes_on_from = ("checkpoints",)
+
     def __init__(
         self, name: str, number: int, pipeline: Pipeline, folder: pathlib.Path, comm: MeteredComm, search: Stage
     ):
         """Collective over `comm`."""
         self._before = tempfile.tempdir
         self._search, self._number = search, number
-        super().__init__(name, pipeline, search.cluster, folder, comm, Meter(comm.traffic, from_now=True))
+        traffic = Traffic()
+        meter = Meter(traffic, from_now=True)
+        super().__init__(name, pipeline, search.cluster, folder, MeteredComm(comm, traffic), meter)
         self.local_ranks = search.local_ranks
         self._rank = search.number
 
@@ -54,8 +56,3 @@ class TrialStage(Stage):
         ours, its = self._search.comm.traffic, self.comm.traffic
         for name in ("bytes_sent", "bytes_received", "idle_seconds"):
             setattr(ours, name, getattr(ours, name) + getattr(its, name))
-
-
-def apart(comm: MeteredComm) -> MeteredComm:
-    """Collective. Return a communicator of the same ranks whose traffic is counted apart."""
-    return MeteredComm(MPI.Intracomm(comm).Dup(), Traffic())

@@ -1,12 +1,12 @@
 """The trials of a search: what each tried, how it stands, and the ledger that survives a run that is broken off."""
 
-import contextlib
 import pathlib
 from typing import Any, Literal
 
 import msgspec
 
 from hvdedge import records
+from hvdedge.errors import InputError
 from hvdedge.search_space import Options
 
 State = Literal["waiting", "running", "complete", "pruned", "failed"]
@@ -30,7 +30,10 @@ class Trial(msgspec.Struct):
         seconds: that its ranks worked on it, in all its turns.
         began_seconds: since the search began, without what lay between runs that were broken off.
         epochs: that it has trained.
-        attempts: how often ranks took it up since it last came further.
+        kept_epochs: up to which epoch what its last turn left is kept for others.
+        stops: the epoch after which it was told to end early.
+        attempts: how often it lost all its ranks, or some, since it last came further.
+        rows: for validation, that judged it.
         ranks: those that worked on it last.
         curve: the measure, or what early ending goes by, at the ends of epochs: (epoch, value).
         cause: why it failed.
@@ -44,7 +47,10 @@ class Trial(msgspec.Struct):
     seconds: float = 0.0
     began_seconds: float | None = None
     epochs: int = 0
+    kept_epochs: int = 0
+    stops: int | None = None
     attempts: int = 0
+    rows: int | None = None
     ranks: list[int] = []
     curve: list[tuple[int, float]] = []
     cause: str | None = None
@@ -81,12 +87,22 @@ class Ledger(msgspec.Struct):
         return msgspec.to_builtins(self.trials)
 
 
-def read(path: pathlib.Path, key: str) -> Ledger:
-    """Return the ledger in `path`, or a new one where there is none of this key; what ran then waits now."""
-    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+def read(path: pathlib.Path) -> Ledger | None:
+    """Return the ledger in `path`, in which what ran then waits now; None where there is none.
+
+    Raises:
+        InputError: where it cannot be read, or is no ledger.
+    """
+    try:
         ledger = msgspec.json.decode(path.read_bytes(), type=Ledger)
-        if ledger.key == key:
-            for trial in ledger.trials:
-                trial.state = "waiting" if trial.state == "running" else trial.state
-            return ledger
-    return Ledger(key)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: received a ledger that cannot be read ({error}); search anew with --from train"
+        ) from None
+    if [trial.number for trial in ledger.trials] != [*range(len(ledger.trials))]:
+        raise InputError(f"{path}: received trials that are not numbered from 0 on; search anew with --from train")
+    for trial in ledger.trials:
+        trial.state = "waiting" if trial.state == "running" else trial.state
+    return ledger

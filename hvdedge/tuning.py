@@ -23,24 +23,23 @@ from mpi4py import MPI
 
 from hvdedge import qualities, records, recovery, tasks
 from hvdedge.config import IN_RUN, settled
-from hvdedge.errors import InputError, RankError, one_line
+from hvdedge.errors import FULL, InputError, RankError, one_line
 from hvdedge.judging import judge
 from hvdedge.launch import is_done
 from hvdedge.methods import unknown
 from hvdedge.parallel import MeteredComm, agree, bcast_json
 from hvdedge.records import STAGES
 from hvdedge.recovery import Survivors
-from hvdedge.search_office import Office, ask
+from hvdedge.search_office import NO_OFFICE, Office, ask
 from hvdedge.stage import Stage
-from hvdedge.tensors import open_features
+from hvdedge.tensors import FeatureReader, open_features
 from hvdedge.trial_folders import Folders
-from hvdedge.trial_stages import TrialStage, apart
+from hvdedge.trial_stages import TrialStage
 
 Works = Mapping[str, Callable[[Stage], None]]
 """Stage -> what its program does."""
 POLL_SECONDS = 0.02
 MEETING_SECONDS = 60.0  # that ranks have to end a trial in which one of them failed
-NO_OFFICE = "rank 0, which leads the search, was lost; the same command goes on with the trials that are left"
 
 
 def tune(stage: Stage, works: Works, then: Callable[[Stage], None] | None = None) -> None:
@@ -80,10 +79,7 @@ class _Search:
                 raise InputError(
                     f"tune.ranks: received {size} on {stage.comm.size} ranks, allowed: up to these; lower it"
                 )
-            task = tasks.find(open_features(stage.folder / "features.h5").spec)
-            able = ("loss", task.score, *task.judged, *qualities.COSTS)
-            if self._metric not in able:
-                raise InputError(unknown("tune.metric", self._metric, {*able}))
+            self._check(open_features(stage.folder / "features.h5"))
         self._groups = [list(range(first, first + size)) for first in range(0, stage.comm.size - size + 1, size)]
         left = stage.comm.size - size * len(self._groups)
         if left:
@@ -93,10 +89,23 @@ class _Search:
         self._group = stage.comm.Split(min(stage.comm.rank // size, len(self._groups)))
         self._works_on_trials = stage.comm.rank < size * len(self._groups)
         self._office: Office | None = None
+        self._fatal: Exception | None = None  # what ends the search, and is of no trial
         key = self._key()
         with agree(stage.comm):
             if stage.is_root:
                 self._office = self._open(key)
+
+    def _check(self, reader: FeatureReader) -> None:
+        """Raise InputError where the run's own features show that no trial could be judged."""
+        task = tasks.find(reader.spec)
+        able = ("loss", task.score, *task.judged, *qualities.COSTS)
+        if self._metric not in able:
+            raise InputError(unknown("tune.metric", self._metric, {*able}))
+        if not reader.rows("validation"):
+            raise InputError(
+                "extract.validation: received no rows for validation with [tune], allowed: some, as they judge the "
+                "trials; raise it, or name some in the column of extract.by"
+            )
 
     def _key(self) -> str:
         """Collective. Return what all trials have in common: how and what is searched for, other options, inputs."""
@@ -117,12 +126,18 @@ class _Search:
     def _open(self, key: str) -> Office:
         tune, pipeline = self._tune, self._stage.pipeline
         written = {name: pipeline.value(name) for name in tune.space}
-        first = written if all(value in tune.space[name] for name, value in written.items()) else None
-        ledger = self._folders.open(key)
+        beyond = {name: value for name, value in written.items() if value not in tune.space[name]}
+        if beyond:
+            told = ", ".join(f"{name} = {value}" for name, value in beyond.items())
+            self._stage.tell(f"the pipeline's own {told} is not among what is searched, and not tried")
+        ledger, dropped = self._folders.open(key)
+        if dropped:
+            self._stage.tell(f"begins anew: there were trials {dropped}")
         wanted = tune.settings["trials"]
         epochs = pipeline.sections["train"].settings["epochs"]
         search = tune.search.method.load()(
-            *(tune.space, first, self._rises, pipeline.seed, wanted, epochs), **tune.search.options
+            *(tune.space, None if beyond else written, self._rises, pipeline.seed, wanted, epochs),
+            **tune.search.options,
         )
         search.recall(ledger.trials)
         if ledger.trials:
@@ -143,9 +158,9 @@ class _Search:
             if self._office:
                 self._office.close()
             self._meet()
-        except MPI.Exception:
+        except MPI.Exception as error:
             if 0 in self._stage.comm.Get_failed().Translate_ranks(None, self._stage.comm.Get_group()):
-                raise RuntimeError(NO_OFFICE) from None
+                raise RuntimeError(NO_OFFICE) from error
             raise
 
     def _meet(self) -> None:
@@ -159,10 +174,9 @@ class _Search:
     def _work(self) -> bool:
         """Collective over the group. Take up one trial, or wait; tell whether there may be more."""
         try:
-            ranks = [self._stage.number] if self._group.size == 1 else self._ranks()
-            turn = bcast_json(self._ask("work", ranks=ranks) if self._group.rank == 0 else None, self._group)
-        except MPI.Exception:
-            if self._group.size == 1 or not self._group.Get_failed().size:
+            turn = self._ask(self._group, "work", ranks=self._ranks())
+        except MPI.Exception as error:
+            if MPI.Get_error_class(error.Get_error_code()) not in recovery.LOST:
                 raise
             self._group.Revoke()
             self._group = self._group.Shrink()
@@ -178,32 +192,47 @@ class _Search:
         mine = self._group.Get_group()
         return [int(rank) for rank in mine.Translate_ranks(None, self._stage.comm.Get_group())]
 
-    def _ask(self, question: str, **values: Any) -> dict[str, Any]:
-        return ask(self._control, question, **values)
+    def _ask(self, comm: MeteredComm, question: str, **values: Any) -> dict[str, Any]:
+        """Collective over the group. Return what the office answers.
+
+        Raises:
+            RuntimeError, InputError: what ends the search, on all ranks of the group.
+        """
+        answer = bcast_json(ask(self._control, question, **values) if comm.rank == 0 else None, comm)
+        if "error" in answer:
+            self._fatal = (InputError if answer["is_input"] else RuntimeError)(answer["error"])
+            raise self._fatal
+        return answer
 
     def _try(self, number: int, options: dict[str, Any], until: int, ends: bool) -> None:
         """Collective over the group. Take a trial as far as it is to go, and tell how it went."""
         began = time.perf_counter()
         trial = _Turn(self._metric, self._rises, began)
-        comm = apart(self._group)
+        comm = MeteredComm(MPI.Intracomm(self._group).Dup(), self._stage.comm.traffic)
         failure: Exception | None = None
         try:
             self._train(trial, number, options | ({} if ends else {"train.epochs": until}), comm)
         except Exception as error:  # of the trial: others may do better
             failure = error
         self._group = trial.comm or self._group
+        if self._fatal:
+            raise self._fatal
         cause = self._agree_on(failure)
+        if cause and FULL in cause:
+            raise InputError(cause)  # others would find no room either
         if trial.comm is None:
             comm.Free()
-        state = "failed" if cause else "pruned" if trial.is_pruned else "complete"
-        if state == "complete" and not ends and trial.epochs == until:
-            state = "waiting"  # for its next turn
-        if self._group.rank == 0:
-            self._ask(
-                "end",
-                **{"number": number, "value": None if cause else trial.value, "state": state, "cause": cause},
-                **{"epochs": trial.epochs, "seconds": time.perf_counter() - began},
-            )
+        self._ask(
+            self._group,
+            "end",
+            **{"number": number, "ends": ends or trial.epochs < until, "cause": cause},
+            **{
+                "seconds": time.perf_counter() - began,
+                "epochs": trial.epochs,
+                "value": trial.value,
+                "rows": trial.rows,
+            },
+        )
         _tidy(bool(cause))
 
     def _train(self, trial: "_Turn", number: int, options: dict[str, Any], comm: MeteredComm) -> None:
@@ -214,7 +243,7 @@ class _Search:
         with agree(comm):
             if comm.rank == 0:
                 self._folders.prepare(number, self._linked)
-                done = [name for name in self._stages[:-1] if is_done(name, pipeline, folder)]
+                done = [name for name in self._stages if is_done(name, pipeline, folder)]
         done = bcast_json(done, comm)
         for name in self._stages:
             if name in done:
@@ -229,10 +258,16 @@ class _Search:
             finally:
                 comm = stage.comm
                 trial.comm = comm if stage.lost else trial.comm
-        trial.take(stage.metrics, stage.history)
+        if "train" in done:  # but the run was broken off before that was told
+            with agree(comm):
+                record = records.read(folder / "train.json")
+            trial.take(record.metrics, record.history)
+        else:
+            trial.take(stage.metrics, stage.history)
         if trial.value is None and not qualities.is_cost(self._metric):
             trial.value = qualities.number(judge(folder, "validation", comm).get(self._metric))
         with agree(comm):
+            trial.rows = open_features(folder / "features.h5").rows("validation")
             if trial.value is None:
                 raise RuntimeError(f"its {self._metric} on the validation rows is no number")
 
@@ -250,17 +285,9 @@ class _Search:
 
     def _goes_on(self, trial: "_Turn", number: int, comm: MeteredComm, epoch: int, curves: dict[str, list]) -> bool:
         """Collective. Tell the office how an epoch ended; return whether it lets the trial go on."""
-        trial.epochs = epoch
-        value = trial.early(curves)
-        if value is None:
-            return True
-        answer = None
-        if comm.rank == 0:
-            seconds = time.perf_counter() - trial.began
-            answer = self._ask("value", number=number, epoch=epoch, value=value, seconds=seconds)
-        goes_on = bcast_json(answer, comm)["goes_on"]
-        trial.is_pruned = not goes_on
-        return goes_on
+        seconds = time.perf_counter() - trial.began
+        told = {"number": number, "epoch": epoch, "value": trial.early(curves), "seconds": seconds}
+        return self._ask(comm, "epoch", **told)["goes_on"]
 
     def _agree_on(self, failure: Exception | None) -> str | None:
         """Collective over the group. Return why a trial failed on any of its ranks, the same on all of them.
@@ -291,15 +318,13 @@ class _Search:
         assert told
         stage.pipeline = settled(stage.pipeline, told["options"])
         for name in self._late:
-            self._run(TrialStage(name, told["number"], stage.pipeline, stage.folder, apart(stage.comm), stage))
+            self._run(TrialStage(name, told["number"], stage.pipeline, stage.folder, stage.comm, stage))
         stage.metrics.update(told["metrics"])
         stage.history = told["history"]
-        for event in told["events"]:
-            stage.note(**{key: value for key, value in event.items() if key != "seconds"})
         stage.inputs |= told["inputs"]
         with agree(stage.comm):
-            for place in told["places"] if stage.is_root else ():
-                stage.keep(place)
+            for name in told["outputs"] if stage.is_root else ():
+                stage.keep(name)
 
     def go_on(self, work: Callable[[Stage], None]) -> None:
         """Collective. Let the root's group do a work, as part of the stage, while the others wait."""
@@ -332,9 +357,8 @@ class _Search:
             "options": best.options,
             "metrics": record.metrics | {"trials": ledger.told(), "search": found},
             "history": record.history,
-            "events": record.events,
             "inputs": record.inputs,
-            "places": sorted({name.split("/")[0] for name in record.outputs}),
+            "outputs": sorted(record.outputs),
         }
 
 
@@ -344,6 +368,7 @@ class _Turn:
     Attributes:
         value: of the measure, once it is known.
         comm: the ranks that are left, where some of the group were lost.
+        rows: for validation.
     """
 
     def __init__(self, metric: str, rises: bool, began: float):
@@ -351,7 +376,7 @@ class _Turn:
         self.value: float | None = None
         self.comm: MeteredComm | None = None
         self.epochs = 0
-        self.is_pruned = False
+        self.rows: int | None = None
 
     def early(self, curves: dict[str, list]) -> float | None:
         """Return what early ending compares after the newest epoch; None where there is nothing to compare."""

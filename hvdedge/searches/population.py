@@ -62,7 +62,7 @@ class Population:
 
     def until(self, trial: Trial, epochs: int) -> int:
         """Return up to which epoch a member is trained now, of `epochs` in all."""
-        return min(epochs, trial.epochs + self._interval)
+        return min(epochs, (trial.epochs // self._interval + 1) * self._interval)
 
     def renew(self, trial: Trial, others: Iterable[Trial]) -> int | None:
         """Change the options of a weak member to those of a strong one, a little changed; return that one's number."""
@@ -79,7 +79,7 @@ class Population:
         drawing = random.Random(f"{self._seed} {trial.number} {trial.epochs}")
         strong = drawing.choice(able)
         trial.options = {key: self._changed(key, value, drawing) for key, value in strong.options.items()}
-        trial.copies.append(Copy(strong.epochs, strong.number, trial.options))
+        trial.copies.append(Copy(strong.kept_epochs, strong.number, trial.options))
         return strong.number
 
     def goes_on(self, trial: Trial) -> bool:
@@ -96,7 +96,11 @@ class Population:
         if isinstance(one, Choice):
             place = one.place(value) + drawing.choice((-1, 1))
             return one.values[min(max(place, 0), len(one) - 1)]
-        return one.nearest(float(value) * drawing.choice(FACTORS))  # type: ignore[arg-type]
+        factor = drawing.choice(FACTORS)
+        moved = one.nearest(float(value) * factor)  # type: ignore[arg-type]
+        if moved == value and one.unit:  # too small a change for its steps
+            moved = one.nearest(float(value) + math.copysign(one.unit, factor - 1))  # type: ignore[arg-type]
+        return moved
 
 
 def _drawn(one: Choice | Range, drawing: random.Random) -> object:
