@@ -521,7 +521,8 @@ def test_what_is_searched_for_is_read_checked_and_written(pipeline, tmp_path):
 
 
 def test_a_trial_has_its_options_and_no_search(pipeline):
-    found = pipeline(TUNE + '[tune.space]\n"train.epochs" = [3, 4]\n"clean.missing.neighbours" = [5, 6]\n')
+    text = TUNE + '[tune.space]\n"train.epochs" = [3, 4]\n"clean.missing.neighbours" = [5, 6]\n[clean.missing]\n'
+    found = pipeline(text)
     trial = found.changed({"train.epochs": 4, "clean.missing.neighbours": 6})
     assert (trial.value("train.epochs"), trial.value("clean.missing.neighbours"), trial.tune) == (4, 6, None)
     assert trial.sources == found.sources
@@ -550,7 +551,7 @@ def test_whole_numbers_stand_for_any_where_any_are_allowed(pipeline):
         ('[tune.space]\n"train.model" = ["cnn", "rnn"]\n', "tune.space.train.model: received 'rnn', which takes"),
         ('[tune.space]\n"compress.prune.sparsity" = [0.5, 0.9]\n', "as a trial ends with its training"),
         ("[tune.space]\nseed = [1, 2]\n", "received 'seed', allowed: options of"),
-        ('[tune.space]\n"extract.test" = [0.1, 0.2]\n', "decides the rows that judge trials"),
+        ('[tune.space]\n"extract.test" = [0.1, 0.2]\n', "decides by what trials are judged"),
         ('metrik = "loss"\n', "did you mean 'metric'?"),
         ('search = "tpa"\n', "did you mean 'tpe'?"),
         (
@@ -579,3 +580,35 @@ def test_a_trial_needs_its_ranks(pipeline):
     consistency.check_ranks(found.path, found.sections, 3, found.tune)
     with pytest.raises(InputError, match=r"tune\.ranks: received 3 on 2 ranks, allowed: up to 2"):
         consistency.check_ranks(found.path, found.sections, 2, found.tune)
+
+
+def test_a_tuned_run_has_the_options_of_the_same_search_alone(pipeline, tmp_path):
+    from hvdedge import records
+
+    text = TUNE + '[tune.space]\n"train.epochs" = [3, 4]\n'
+    found = pipeline(text)
+    record = {
+        **{"stage": "train", "case": "some", "run": "r", "status": "done", "cluster": "local", "started": ""},
+        **{"wall_seconds": 1.0, "world_size": 1, "options": found.options("train")},
+        "metrics": {"search": {"best": 1}, "trials": [{"number": 1, "options": {"train.epochs": 4}}]},
+    }
+
+    def write(**changes):
+        (tmp_path / "train.json").write_bytes(records.to_json({**record, **changes}))
+        return config.tuned(found, tmp_path)
+
+    assert config.tuned(found, tmp_path) is found
+    assert write().value("train.epochs") == 4
+    assert write(status="running") is found
+    for best in (99, "x", [1], None, -1):
+        assert write(metrics={**record["metrics"], "search": {"best": best}}) is found
+    assert write(metrics={"search": 3, "trials": 4}) is found
+    assert write(options={}) is found
+    more = pipeline(text.replace('"accuracy"', '"accuracy"\ntrials = 90'))
+    assert config.tuned(more, tmp_path) is more
+    write()
+    assert config.tuned(more, tmp_path).value("train.epochs") == 4  # more trials of the same search
+    other = pipeline(text.replace("[3, 4]", "[3, 5]"))
+    assert config.tuned(other, tmp_path) is other
+    (tmp_path / "train.json").write_text("{")
+    assert config.tuned(found, tmp_path) is found

@@ -114,7 +114,10 @@ def test_a_search_that_is_told_again_goes_on_as_if_it_had_not_stopped(name, brok
 
 def test_a_weak_member_takes_over_a_strong_one_with_options_changed_a_little():
     found = search("population", resample=0.0, seed=1)
-    members = [Trial(number, found.propose(number), "waiting", value=number / 10, epochs=4) for number in range(10)]
+    members = [
+        Trial(number, found.propose(number), "waiting", value=number / 10, epochs=4, kept_epochs=4)
+        for number in range(10)
+    ]
     strong = {8, 9}
     for trial in members[2:]:
         before = dict(trial.options)
@@ -139,9 +142,20 @@ def test_a_weak_member_takes_over_a_strong_one_with_options_changed_a_little():
 
 def test_less_is_better_where_the_measure_falls():
     found = search("population", rises=False)
-    members = [Trial(number, found.propose(number), "waiting", value=number / 10, epochs=4) for number in range(5)]
+    members = [
+        Trial(number, found.propose(number), "waiting", value=number / 10, epochs=4, kept_epochs=4)
+        for number in range(5)
+    ]
     assert found.renew(members[0], members) is None
     assert found.renew(members[4], members) == 0
+
+
+def test_an_option_is_moved_by_a_step_where_a_factor_is_too_little():
+    given = {"train.batch_size": {"low": 32, "high": 256, "step": 32}}
+    found = search("population", given, {"train.batch_size": 64}, resample=0.0)
+    members = [Trial(number, {"train.batch_size": 64}, "waiting", value=number / 10) for number in range(6)]
+    found.renew(members[0], members)
+    assert members[0].options["train.batch_size"] in (32, 96)
 
 
 def test_members_train_in_turns():
@@ -154,6 +168,9 @@ def test_members_train_in_turns():
 
 def test_a_member_that_has_ended_leaves_nothing_to_learn():
     found = search("population")
-    members = [Trial(number, found.propose(number), "waiting", value=number / 10, epochs=4) for number in range(5)]
+    members = [
+        Trial(number, found.propose(number), "waiting", value=number / 10, epochs=4, kept_epochs=4)
+        for number in range(5)
+    ]
     members[4].state = "complete"
     assert found.renew(members[0], members) is None

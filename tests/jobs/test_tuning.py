@@ -62,14 +62,13 @@ def kill(process, rank):
 
 
 def test_the_best_trial_is_the_run(tuned, copied, hvdedge, record, tmp_path):
-    toml = tuned(epochs=4)
+    toml = tuned(epochs=4, space=RATES + '"train.hidden" = [32, 64]\n')
     done = hvdedge(*words(toml, 2)[:-1], "report")
     assert done.status == 0, done.err
     found = record(copied, "train")
     trials, search = found["metrics"]["trials"], found["metrics"]["search"]
     assert [trial["number"] for trial in trials] == [*range(6)]
     assert {trial["state"] for trial in trials} <= {"complete", "pruned"}
-    assert trials[0]["options"] == {"train.learning_rate": 0.001, "train.batch_size": 32}  # those of the pipeline
     assert len({repr(trial["options"]) for trial in trials}) == 6
     assert {rank for trial in trials for rank in trial["ranks"]} == {0, 1}
     assert all(trial["seconds"] > 0 and trial["value"] is not None for trial in trials)
@@ -88,6 +87,7 @@ def test_the_best_trial_is_the_run(tuned, copied, hvdedge, record, tmp_path):
     assert record(copied, "evaluate")["metrics"]["accuracy"] > 0.9
     page = (copied / "report" / "index.html").read_text()
     assert "Search over settings" in page
+    assert "train.hidden = 128 is not among what is searched" in done.out
     shown = hvdedge("show", tmp_path).out
     assert "trials/" not in shown  # a trial is no run
     again = hvdedge(*words(toml, 2)[:-1], "report")
@@ -98,12 +98,18 @@ def test_the_best_trial_is_the_run(tuned, copied, hvdedge, record, tmp_path):
 def test_more_trials_go_on_from_those_that_there_are(tuned, copied, hvdedge, record):
     done = hvdedge(*words(tuned(trials=2, epochs=2), 2))
     assert done.status == 0, done.err
+    assert record(copied, "train")["metrics"]["trials"][0]["options"] == {  # those of the pipeline
+        **{"train.learning_rate": 0.001, "train.batch_size": 32}
+    }
     before = trials_of(copied)
     done = hvdedge(*words(tuned(trials=4, epochs=2), 2))
     assert done.status == 0, done.err
     assert "goes on with 2 trials done" in done.out
     assert trials_of(copied)[:2] == before
     assert len(trials_of(copied)) == 4
+    done = hvdedge(*words(tuned(trials=1, epochs=1), 2, "--from", "train"))
+    assert done.status == 0, done.err
+    assert len(trials_of(copied)) == 1
 
 
 def test_a_trial_that_fails_is_marked_and_the_search_goes_on(tuned, copied, hvdedge, record):
@@ -203,12 +209,24 @@ def test_a_population_trains_in_turns_and_weak_members_copy_strong_ones(tuned, c
     assert done.status == 0, done.err
     found = record(copied, "train")
     trials = found["metrics"]["trials"]
+
+    def told(trial):
+        return record(copied / "trials" / str(trial["number"]), "train")
+
     assert [(trial["state"], trial["epochs"]) for trial in trials] == [("complete", 4)] * 4
     copies = [(trial, copy) for trial in trials for copy in trial["copies"]]
     assert copies
     for trial, copy in copies:
         assert copy["from"] != trial["number"]
         assert 1 <= copy["epoch"] < 4
+    for trial in trials:  # its last turn was of one epoch, on from what it had, or had taken over
+        (resumed,) = [event for event in told(trial)["events"] if event["what"] == "resumed"]
+        assert resumed["epoch"] == 3
+        assert len(told(trial)["history"]["loss"]) == 4
+    late = [(trial, copy) for trial, copy in copies if copy["epoch"] == 3]
+    for trial, copy in late:
+        source = told(trials[copy["from"]])
+        assert told(trial)["history"]["loss"][:3] == source["history"]["loss"][:3]
     assert all(trial["options"] == trial["copies"][-1]["options"] for trial in trials if trial["copies"])
     assert len(found["history"]["loss"]) == 4
     best = max(trials, key=lambda trial: trial["value"])["value"]
