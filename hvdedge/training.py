@@ -29,6 +29,9 @@ from hvdedge.shards import Arriving, Batch, OwnRows, Rows, Shard, row_bytes
 from hvdedge.tensors import FeatureReader
 
 SEED_STATE = "seed_generator_state"
+CUSTOM_GRADIENT = (
+    "CustomGradient-"  # begins what TensorFlow calls those of `tf.custom_gradient`, as Horovod's sums have
+)
 VALIDATED_ROWS = 512  # at once
 # before the names of what a checkpoint holds: what a strategy keeps, the best weights; of the seeds of all ranks
 KEPT, BEST, SEEDS = "strategy/", "best/", "seeds"
@@ -768,6 +771,15 @@ def name_anew(seed: int) -> None:
     """Let Keras forget earlier models, so that the next one's layers are named, and drawn, as those of a first one."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
+
+
+def forget_gradients() -> None:
+    """Let TensorFlow forget the gradients of steps that are done with: it keeps each, with its graph, for ever."""
+    from tensorflow.python.framework import ops
+
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith(CUSTOM_GRADIENT)]:
+        del registered[name]
 
 
 def seed_state(seed: int | list[int], rank: int, number: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge import qualities, records, recovery, tasks
+from hvdedge import qualities, records, recovery, tasks, training
 from hvdedge.config import IN_RUN, settled
 from hvdedge.errors import FULL, InputError, RankError, one_line
 from hvdedge.judging import judge
@@ -402,6 +402,7 @@ def _tidy(failed: bool) -> None:
         horovod = sys.modules.get("horovod.tensorflow")
         if horovod is not None and horovod.is_initialized():
             horovod.shutdown()
+    training.forget_gradients()
     gc.collect()
 
 
