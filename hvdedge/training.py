@@ -29,9 +29,7 @@ from hvdedge.shards import Arriving, Batch, OwnRows, Rows, Shard, row_bytes
 from hvdedge.tensors import FeatureReader
 
 SEED_STATE = "seed_generator_state"
-CUSTOM_GRADIENT = (
-    "CustomGradient-"  # begins what TensorFlow calls those of `tf.custom_gradient`, as Horovod's sums have
-)
+CUSTOM_GRADIENT = "CustomGradient-"  # begins the names of those of `tf.custom_gradient`, as Horovod's sums have
 VALIDATED_ROWS = 512  # at once
 # before the names of what a checkpoint holds: what a strategy keeps, the best weights; of the seeds of all ranks
 KEPT, BEST, SEEDS = "strategy/", "best/", "seeds"

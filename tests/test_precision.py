@@ -1,10 +1,14 @@
 """Mixed precision: 16 bits inside a model, float32 without, and a loss that is scaled for float16."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from hvdedge import training
 from hvdedge.models import cnn, dense, embedding
 from hvdedge.precision import GROWTH_STEPS, LARGEST_SCALE, Precision
 
@@ -94,3 +98,19 @@ def test_only_float16_needs_a_scale(comm, name):
     assert [*taken(precision, np.nan)] == [True]
     assert float(precision.scaled(tf.constant(2.0))) == 2
     assert precision.agree(comm) is None
+
+
+def test_graphs_with_custom_gradients_go_once_these_are_forgotten():
+    @tf.custom_gradient
+    def doubled(x):
+        return 2 * x, lambda upstream: 2 * upstream
+
+    step = tf.function(lambda x: doubled(x)).get_concrete_function(tf.TensorSpec((2,)))
+    assert step(tf.ones(2)).numpy().tolist() == [2, 2]
+    graph = weakref.ref(step.graph)
+    del step
+    gc.collect()
+    assert graph() is not None
+    training.forget_gradients()
+    gc.collect()
+    assert graph() is None
