@@ -60,7 +60,10 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("case", SMALL)
+SLOW = {"mnist", "sms", "ett"}
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in SMALL])
 def test_a_case_runs_on_a_part_of_its_data(case, tmp_path, hvdedge, record):
     files, changes = SMALL[case]
     for name, (cut, *count) in files.items():
