@@ -32,7 +32,7 @@ SPACES = {
     "adult": """
 "train.learning_rate" = {low = 1e-4, high = 1e-2, log = true}
 "train.batch_size" = [64, 128, 256]
-"train.hidden" = [[32], [64], [128, 64], [256, 128]]
+"train.hidden" = [32, 64, [128, 64], [256, 128]]
 """,
 }
 TRIALS = {"digits": 16, "adult": 10}
