@@ -2,9 +2,9 @@
 
 One JSON line a case, layout (2x1: two trials at a time, a rank each; 1x2: one trial at a time, on two ranks) and early
 ending, with the seconds of the search, the epochs trained, the trials by state, the best value on the rows for
-validation beside that of the pipeline's own options, and what the best model reaches on the test rows. Then, a layout,
-a line with the ratio of the seconds and of the epochs without early ending to those with it: the same trials begin in
-both, as far as what ended early does not change what is drawn next.
+validation beside that of the pipeline's own options, what the best model reaches on the test rows, and which share of
+the search ranks worked on trials. Then, a layout, a line with the ratio of the seconds and of the epochs without early
+ending to those with it: the same trials begin in both, as far as what ended early does not change what is drawn next.
 
     python bench/tuning.py [digits] [adult] [--layouts 2x1 1x2] [--search tpe]
 """
@@ -88,6 +88,7 @@ def _run(case: str, layout: str, early_ending: str, search: str, folder: pathlib
         **{"seconds": round(told["seconds"], 1), "epochs": sum(trial["epochs"] for trial in trials)},
         **collections.Counter(trial["state"] for trial in trials),
         **{"own": round(trials[0]["value"], 4), "own_state": trials[0]["state"]},
+        "busy": round(sum(trial["seconds"] for trial in trials) / told["groups"] / told["seconds"], 3),
         **{"best": round(best["value"], 4), "number": best["number"], "options": best["options"]},
         "test": round(records.read(folder / case / path.stem / "evaluate.json").metrics["accuracy"], 4),
         "most_memory_mb": round(max(rank.peak_rss_bytes for rank in train.ranks) / 1e6),
