@@ -78,7 +78,7 @@ class Chain:
 
     def __init__(self, model: keras.Model):
         self.model = model
-        self.nodes = [*_in_order(model)]
+        self.nodes = [*nodes_in_order(model)]
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -206,7 +206,7 @@ def _operation(part: keras.Model, layer: keras.Operation) -> keras.Operation:
     return next(each for each in part.operations if each.name == layer.name)
 
 
-def _in_order(model: keras.Model) -> Iterator[Any]:
+def nodes_in_order(model: keras.Model) -> Iterator[Any]:
     """Yield the nodes of a model's graph, that is each use of a layer, after those whose outputs it takes."""
     seen = {id(tensor) for tensor in model.inputs}
     stack = [(tensor, False) for tensor in reversed(model.outputs)]

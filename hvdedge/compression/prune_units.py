@@ -10,7 +10,9 @@ to several others, or to other kinds, keep all their units.
 Source: Li et al. 2017, Pruning filters for efficient ConvNets.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,6 +21,7 @@ from hvdedge.compressed import CompressedModel
 from hvdedge.errors import InputError
 from hvdedge.layer_widths import with_widths
 from hvdedge.options import Between, Natural, Positive
+from hvdedge.partition import nodes_in_order
 from hvdedge.retraining import Retraining
 
 ORDER = 2  # other layers, before single weights go
@@ -86,25 +89,28 @@ def compress(
 
 def _links(model: keras.Model) -> list[_Link]:
     """Return the pairs of layers of which the second alone takes what the first gives."""
+    takers: dict[str, list[Any]] = defaultdict(list)  # by name of the layer whose output each takes
+    for node in nodes_in_order(model):
+        for parent in node.parent_nodes:
+            takers[parent.operation.name].append(node)
+
+    def after(layer: keras.Layer) -> keras.Layer | None:
+        """Return the layer that alone takes what a layer gives, once; None where there are more, or none."""
+        nodes = takers[layer.name]
+        return nodes[0].operation if len(nodes) == 1 and len(nodes[0].parent_nodes) == 1 else None
+
     found = []
     for layer in model.layers:
         if not isinstance(layer, WEIGHTY) or not layer.trainable:
             continue
         between: list[keras.Layer] = []
-        after = _next(layer, model)
-        while isinstance(after, PASSING):
-            between += [after] if isinstance(after, keras.layers.BatchNormalization) else []
-            after = _next(after, model)
-        if isinstance(after, WEIGHTY) and getattr(after, "groups", 1) == 1:
-            found.append(_Link(layer, between, after))
+        taker = after(layer)
+        while isinstance(taker, PASSING):
+            between += [taker] if isinstance(taker, keras.layers.BatchNormalization) else []
+            taker = after(taker)
+        if isinstance(taker, WEIGHTY) and getattr(taker, "groups", 1) == 1:
+            found.append(_Link(layer, between, taker))
     return found
-
-
-def _next(layer: keras.Layer, model: keras.Model) -> keras.Layer | None:
-    """Return the layer of the model that alone takes what a layer gives, once; None where there are more, or none."""
-    its = {id(one) for one in model.layers}
-    nodes = [node for node in layer._outbound_nodes if id(node.operation) in its]
-    return nodes[0].operation if len(nodes) == 1 and len(nodes[0].parent_nodes) == 1 else None
 
 
 def _largest(layer: keras.Layer, share: float) -> np.ndarray:
