@@ -283,7 +283,10 @@ def test_wrong_input_is_one_clear_line(run, tmp_path, case):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("content", [b"junk", b"hvdedge weights 1\n", gzip.compress(b"no model"), None])
+DAMAGED = {"junk": b"junk", "no head": b"hvdedge weights 1\n", "no model": gzip.compress(b"no model"), "cut": None}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_a_model_that_is_damaged_is_one_clear_line(run, tmp_path, content):
     copy = shutil.copytree(run, tmp_path / "people" / "b")
     name = "compressed/prune.tflite.gz"
