@@ -152,6 +152,14 @@ def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, fir
     from hvdedge.progress import Display, describe_totals
 
     stages = launch.pending(config.tuned(pipeline, folder), folder, first, last)
+    given = {change.partition("=")[0].strip() for job in jobs.values() for change in job.changes}
+    searched = sorted(given & pipeline.tune.space.keys()) if pipeline.tune and "train" not in stages else []
+    if searched:
+        click.echo(
+            f"hvdedge: --set: {', '.join(searched)} was searched for, and is what the best trial has; --from train "
+            "searches anew, beginning with what is set",
+            err=True,
+        )
     if not stages:
         click.echo(f"nothing to do: all stages up to {last} are done in {folder}")
         return 0
@@ -173,6 +181,9 @@ def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, fir
                 break
             for event in outcome.record.events if outcome.record else ():
                 display.tell(event)
+            if stage == "train" and pipeline.tune:
+                found = config.tuned(pipeline, folder).as_written()
+                records.replace(folder / "pipeline.toml", config.to_toml(found).encode())
             made = outcome.record.metrics.get("totals", {}) if outcome.record else {}
             display.end(", ".join(["done", *describe_totals(made)]))
     if outcome.status:

@@ -37,11 +37,12 @@ class Scale:
     ticks: list[tuple[float, str]]
 
 
-def scale_of(values: Iterable[Any], column: Column, *, has_levels: bool = True) -> Scale:
+def scale_of(values: Iterable[Any], column: Column, *, has_levels: bool = True, is_log: bool | None = None) -> Scale:
     """Return the axis on which these values of a column have room; None has no place.
 
     Args:
         has_levels: whether a few numbers that come again may stand at equal distances.
+        is_log: whether the axis is logarithmic; None: where positive numbers span more than two decades.
     """
     known = [value for value in values if value is not None]
     if any(number(value) is None for value in known):
@@ -51,7 +52,7 @@ def scale_of(values: Iterable[Any], column: Column, *, has_levels: bool = True) 
     is_few = has_levels and len(different) <= MOST_LEVELS and len(different) < len(numbers)
     if is_few or len(different) < 2:
         return _levels([(value, value) for value in different], column)
-    if different[0] > 0 and different[-1] / different[0] > 100:
+    if different[0] > 0 and (different[-1] / different[0] > 100 if is_log is None else is_log):
         return _logarithmic(different[0], different[-1], column)
     return _linear(different[0], different[-1], column)
 
@@ -83,7 +84,10 @@ def _logarithmic(low: float, high: float, column: Column) -> Scale:
     first, span = math.log10(low), math.log10(high) - math.log10(low)
     powers = range(math.ceil(first), math.floor(math.log10(high)) + 1)
     every = math.ceil(len(powers) / MOST_LEVELS)
-    ticks = [((power - first) / span, _text(10.0**power, column, 0)) for power in powers[::every]]
+    rounds = [10.0**power for power in powers[:: every or 1]]
+    if len(rounds) < 2:
+        rounds = [low, high]
+    ticks = [((math.log10(tick) - first) / span, _text(tick, column, 0)) for tick in rounds]
     return Scale("log", lambda value: _inside(value, lambda known: (math.log10(known) - first) / span), ticks)
 
 

@@ -353,10 +353,8 @@ def _check_space(pipeline: Pipeline) -> None:
     chosen = {f"{stage}.{key}" for stage, keys in CHOICES.items() for key in keys} & space.keys()
     for key, dimension in space.items():
         for value in dimension.examples:
-            _try(pipeline, key, {key: value})
-            for other in chosen - {key}:
-                for name in space[other].examples:
-                    _try(pipeline, key, {other: name, key: value})
+            for beside in [{other: name} for other in chosen - {key} for name in space[other].examples] or [{}]:
+                _try(pipeline, key, {**beside, key: value})
         try:
             pipeline.value(key)
         except KeyError:

@@ -46,7 +46,7 @@ BEST = Look("\N{BLACK DIAMOND}", "D", True, 1, "")
 def scatter(axes, table: ReportTable, plot: Plot, keys: tuple[str, ...]) -> list[Line]:
     """One sign a row: its second column over its first; on the axis where the second is not known."""
     over, value = keys
-    across = scale_of(table.column(over), table.columns[table.position(over)])
+    across = scale_of(table.column(over), table.columns[table.position(over)], is_log=plot.is_log.get(over))
     places = [across.place(known) for known in table.column(over)]
     axes.set_xlim(-EDGE, 1 + EDGE)
     _place_ticks(axes, across)
@@ -72,7 +72,7 @@ def parallel(axes, table: ReportTable, plot: Plot, keys: tuple[str, ...]) -> lis
     """One line a row through an axis a column; rows that come first are the darker ones."""
     columns = [table.columns[table.position(key)] for key in keys]
     scales = [
-        scale_of(table.column(key), column, has_levels=key != keys[-1])
+        scale_of(table.column(key), column, has_levels=key != keys[-1], is_log=plot.is_log.get(key))
         for key, column in zip(keys, columns, strict=True)
     ]
     ends = [*range(len(keys)), len(keys) - 1]  # NaN at the last: where one trial's line ends

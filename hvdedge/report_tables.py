@@ -8,8 +8,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from hvdedge.runs import Run, labels
@@ -92,6 +92,7 @@ class Plot:
         by: the column whose values part the rows into one line each, or tell how a row is drawn.
         ideal: whether a diagonal y = x is drawn as what could be reached.
         alternative: what the picture shows, for readers who cannot see it.
+        is_log: of columns of which it is known, whether their axis is logarithmic.
     """
 
     kind: Literal["lines", "bars", "matrix", "graph", "scatter", "parallel", "steps"]
@@ -100,6 +101,7 @@ class Plot:
     by: str = ""
     ideal: bool = False
     alternative: str = ""
+    is_log: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

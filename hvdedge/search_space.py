@@ -127,7 +127,8 @@ def _dimension(where: str, value: Any) -> Dimension:
     try:
         found = msgspec.convert(value, _Given)
     except msgspec.ValidationError as error:
-        raise InputError(f"{where}: received {value!r} ({error}), allowed: {SPELLED}; change it") from None
+        why = f" ({error})" if isinstance(value, Mapping) else ""
+        raise InputError(f"{where}: received {value!r}{why}, allowed: {SPELLED}; change it") from None
     if not (math.isfinite(found.low) and math.isfinite(found.high) and found.low < found.high):
         raise InputError(f"{where}: received {value!r}, allowed: a low below its high, both finite; change them")
     if found.log and (found.low <= 0 or found.step is not None):

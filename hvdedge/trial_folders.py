@@ -30,19 +30,28 @@ class Folders:
         return self._trials / str(number)
 
     def open(self, key: str) -> tuple[Ledger, str]:
-        """Return the ledger, and why trials of an earlier one are dropped, if they are: then it is a new one.
+        """Return the ledger, and what is to be told of it.
 
-        They are where they have another key, or all have ended and none is complete.
+        It is a new one where the one that there is has another key, or all its trials have ended and none is complete.
+        The trials of another key are kept aside until a third search, and come back with their key.
         """
         ledger = read(self._trials / LEDGER)
-        if ledger and ledger.trials and ledger.key == key:
-            if any(trial.state == "complete" or not trial.has_ended for trial in ledger.trials):
+        aside = self._trials.with_name("trials.before")
+        if ledger is None or ledger.key == key:
+            if ledger and any(trial.state == "complete" or not trial.has_ended for trial in ledger.trials):
                 return ledger, ""
-            why = "of which none was complete"
-        else:
-            why = "for another search, or other options or rows" if ledger and ledger.trials else ""
-        shutil.rmtree(self._trials, ignore_errors=True)
-        return Ledger(key), why
+            shutil.rmtree(self._trials, ignore_errors=True)
+            none = "begins anew, as none of the trials was complete" if ledger and ledger.trials else ""
+            return Ledger(key), none
+        told = f"begins anew: options or rows are others than those of the trials so far, which are in {aside.name}"
+        before = read(aside / LEDGER)
+        returning = aside.rename(aside.with_name(".trials")) if before and before.key == key else None
+        shutil.rmtree(aside, ignore_errors=True)
+        self._trials.rename(aside)
+        if before and returning:
+            returning.rename(self._trials)
+            return before, f"goes on with trials of an earlier search; the last one's are in {aside.name}"
+        return Ledger(key), told
 
     def write(self, ledger: Ledger) -> None:
         """Write the ledger, whole or not at all."""

@@ -130,9 +130,9 @@ class _Search:
         if beyond:
             told = ", ".join(f"{name} = {value}" for name, value in beyond.items())
             self._stage.tell(f"the pipeline's own {told} is not among what is searched, and not tried")
-        ledger, dropped = self._folders.open(key)
-        if dropped:
-            self._stage.tell(f"begins anew: there were trials {dropped}")
+        ledger, told = self._folders.open(key)
+        if told:
+            self._stage.tell(told)
         wanted = tune.settings["trials"]
         epochs = pipeline.sections["train"].settings["epochs"]
         search = tune.search.method.load()(
@@ -325,6 +325,9 @@ class _Search:
         with agree(stage.comm):
             for name in told["outputs"] if stage.is_root else ():
                 stage.keep(name)
+            if stage.is_root:
+                options = ", ".join(f"{name} = {value}" for name, value in told["options"].items())
+                stage.tell(f"kept trial {told['number']}: {options}")
 
     def go_on(self, work: Callable[[Stage], None]) -> None:
         """Collective. Let the root's group do a work, as part of the stage, while the others wait."""

@@ -49,7 +49,7 @@ def _trial(number: int, state: str, value: float | None, began: float, seconds: 
         "number": number,
         "options": dict(zip(("train.learning_rate", "train.batch_size", "train.model"), tried, strict=True)),
         **{"value": value, "state": state, "seconds": seconds, "began_seconds": began, "epochs": epochs},
-        **{"ranks": [1 + number % 2], "attempts": 1, "curve": [[1, value]]},
+        **{"ranks": [1 + number % 2], "attempts": 0, "curve": [[1, value]]},
     }
 
 

@@ -172,14 +172,21 @@ def test_a_copy_has_the_state_and_the_epoch_of_the_end_of_a_turn(desk):
     assert (turn["number"], turn["until"]) == (1, 4)  # the one that is less far
 
 
-def test_trials_of_another_search_are_dropped_and_that_is_told(tmp_path):
+def test_trials_of_another_search_are_kept_aside_and_come_back(tmp_path):
     folders = Folders(tmp_path)
     at = Desk(tmp_path)
     at.work()
     at.end(0, 9, 0.5)
-    assert folders.open("key") == (at.office.ledger, "")
-    ledger, why = folders.open("another")
-    assert (ledger.trials, why) == ([], "for another search, or other options or rows")
+    assert folders.open("key")[1] == ""
+    ledger, told = folders.open("another")
+    assert (ledger.trials, "begins anew" in told) == ([], True)
+    assert (tmp_path / "trials.before" / "0" / "model.keras").exists()
+    folders.write(ledger)
+    back, told = folders.open("key")
+    assert ("goes on with trials of an earlier search" in told, len(back.trials)) == (True, 1)
+    assert (at.folders[0] / "model.keras").exists()
+    assert folders.open("key")[0].trials == back.trials
+    folders.open("third")
     assert not (tmp_path / "trials").exists()
 
 
@@ -187,7 +194,7 @@ def test_a_search_in_which_no_trial_was_complete_begins_anew(tmp_path):
     at = Desk(tmp_path, trials=1)
     at.work()
     at.end(0, 0, None, cause="it failed")
-    assert Folders(tmp_path).open("key")[1] == "of which none was complete"
+    assert "none of the trials was complete" in Folders(tmp_path).open("key")[1]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"key": "key", "trials": [{"number": 3, "options": {}}]}', '{"key": 3}'])

@@ -55,7 +55,7 @@ def test_trials_are_listed_best_first_and_failed_last():
     )
     assert table.column("cause") == [None] * 4 + ["the loss is not finite"]
     headings = ", ".join(column.heading for column in table.columns)
-    assert headings == "trial, state, accuracy, learning rate, batch size, model, epochs, time, ranks, cause"
+    assert headings == "trial, state, accuracy, learning rate, batch size, model, epochs, time, on ranks, cause"
     assert table.texts()[0][2:4] == ["97.00\N{NO-BREAK SPACE}%", "0.01"]
 
 
@@ -92,7 +92,7 @@ def test_an_option_is_headed_by_its_last_word_where_that_is_no_others():
     ]
 
 
-def test_what_a_trial_was_copied_from_and_how_often_it_was_tried_is_told_where_there_is_something_to_tell():
+def test_what_a_trial_was_copied_from_and_how_often_it_lost_ranks_is_told_where_there_is_something_to_tell():
     its = [{"number": 5, "attempts": 2, "copies": [{"epoch": 2, "from": 3}, {"epoch": 4, "from": 1}]}, {"number": 6}]
     table = trials.tabulate([run(its=its)])
     assert cells(table, "attempts", "copied") == [(2, "3 after epoch 2, 1 after epoch 4"), (None, None)]
@@ -344,3 +344,15 @@ def test_every_number_has_its_place_in_order(values):
         assert places == sorted(places)
         assert all(0 <= place <= 1 for place, _ in scale.ticks)
         assert all(math.isnan(scale.place(value)) for value in (None, 1e101))
+
+
+def test_an_axis_is_as_the_space_says_and_not_as_the_numbers_happen_to_fall():
+    narrow, wide = scale_of([0.1, 0.2, 0.4], NUMBER, is_log=True), scale_of([0.001, 0.5, 0.9], NUMBER, is_log=False)
+    assert (narrow.kind, wide.kind) == ("log", "linear")
+    assert narrow.place(0.2) == pytest.approx(0.5)
+    assert len(narrow.ticks) >= 2
+    made = run()
+    made.records["train"].options["tune"] = {"space": {"train.learning_rate": {"low": 1, "log": True}, "x": 3, "y": {}}}
+    assert trials.tabulate([made]).plot.is_log == {"train.learning_rate": True}
+    made.records["train"].options["tune"] = 3
+    assert trials.tabulate([made]).plot.is_log == {}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hvdedge.report_tables import Column, Plot, ReportTable, over_runs
-from hvdedge.runs import Run, number
+from hvdedge.runs import Run, mapping, number
 from hvdedge.trial_records import Search, Trial, search_of, value_column
 
 SECTION, OF, ORDER = "Search over settings", "run", 44
@@ -11,12 +11,12 @@ FIRST = (Column("trial", "", "count", is_key=True), Column("state"))
 LAST = (
     Column("epochs", "", "count"),
     Column("seconds", "time", "seconds"),
-    Column("ranks"),
-    Column("attempts", "", "count"),
+    Column("ranks", "on ranks"),
+    Column("attempts", "losses of ranks", "count"),
     Column("copied", "copied from trial"),
     Column("cause"),
 )
-RARE = {"attempts": 1, "copied": None, "cause": None}
+RARE = {"attempts": 0, "copied": None, "cause": None}
 """Columns that are there only where a trial has something else in them."""
 NOTE = "The best first, then those that were ended early (pruned), then those that failed."
 STRONGER = " The stronger a line, the better its trial."
@@ -34,7 +34,7 @@ def tabulate(records: Sequence[Run]) -> ReportTable:
         if column.key not in RARE or any(getattr(its, column.key) not in (None, RARE[column.key]) for its in trials)
     ]
     options = _option_columns(trials, [value, *FIRST, *LAST])
-    plot = _plot(searches[records[0].folder], options, value) if len(records) == 1 else None
+    plot = _plot(records[0], searches[records[0].folder], options, value) if len(records) == 1 else None
     return over_runs(
         records,
         "Trials",
@@ -72,7 +72,7 @@ def _row(trial: Trial, options: list[Column], last: list[Column]) -> tuple:
     return trial.number, trial.state, trial.value, *(trial.options.get(column.key) for column in options), *costs
 
 
-def _plot(search: Search, options: list[Column], value: Column) -> Plot | None:
+def _plot(run: Run, search: Search, options: list[Column], value: Column) -> Plot | None:
     """Draw values over each option where they are one or two, else lines through the axes of all."""
     drawn = [column for column in options if any(its.options.get(column.key) is not None for its in search.trials)]
     if not drawn or all(trial.value is None for trial in search.trials):
@@ -83,11 +83,17 @@ def _plot(search: Search, options: list[Column], value: Column) -> Plot | None:
     alternative = f"Best first: {told}{more}."
     if len(drawn) <= 2:
         panels = tuple((f"{metric} over {column.heading}", (column.key, value.key)) for column in drawn)
-        return Plot("scatter", FIRST[0].key, panels, "state", alternative=alternative)
+        return Plot("scatter", FIRST[0].key, panels, "state", is_log=_is_log(run), alternative=alternative)
     some = f"the first {MOST_AXES} of {len(drawn)} options" if len(drawn) > MOST_AXES else "all options"
     keys = (*(column.key for column in drawn[:MOST_AXES]), value.key)
     panel = (f"{metric} and {some}, a line a trial", keys)
-    return Plot("parallel", FIRST[0].key, (panel,), "state", alternative=alternative)
+    return Plot("parallel", FIRST[0].key, (panel,), "state", is_log=_is_log(run), alternative=alternative)
+
+
+def _is_log(run: Run) -> dict[str, bool]:
+    """Return of the options that were searched in a range whether that was logarithmic."""
+    space = mapping(mapping(run.option("train", "tune")).get("space"))
+    return {key: its["log"] for key, its in space.items() if isinstance(mapping(its).get("log"), bool)}
 
 
 def _told(trial: Trial, options: list[Column], value: Column) -> str:

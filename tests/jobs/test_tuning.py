@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import psutil
 import pytest
@@ -90,8 +91,12 @@ def test_the_best_trial_is_the_run(tuned, copied, hvdedge, record, tmp_path):
     assert "train.hidden = 128 is not among what is searched" in done.out
     shown = hvdedge("show", tmp_path).out
     assert "trials/" not in shown  # a trial is no run
-    again = hvdedge(*words(toml, 2)[:-1], "report")
+    assert f"kept trial {best['number']}: train.learning_rate = " in done.out
+    kept = tomllib.loads((copied / "pipeline.toml").read_text())
+    assert kept["train"]["hidden"] == best["options"]["train.hidden"]
+    again = hvdedge(*words(toml, 2)[:-1], "report", "--set", "train.learning_rate=0.5")
     assert "nothing to do" in again.out, again.out + again.err
+    assert "train.learning_rate was searched for" in again.err
 
 
 @pytest.mark.slow
