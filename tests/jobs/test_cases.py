@@ -60,7 +60,7 @@ SMALL = {
 }
 
 
-SLOW = {"mnist", "sms", "ett"}
+SLOW = {"mnist", "mnist_mlp", "sms", "ett"}
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in SMALL])
