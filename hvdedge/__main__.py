@@ -150,6 +150,7 @@ def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, fir
     from hvdedge import config, consistency, launch, records
     from hvdedge.named_columns import check_columns
     from hvdedge.progress import Display, describe_totals
+    from hvdedge.trial_folders import Folders
 
     stages = launch.pending(config.tuned(pipeline, folder), folder, first, last)
     given = {change.partition("=")[0].strip() for job in jobs.values() for change in job.changes}
@@ -164,7 +165,7 @@ def _run(pipeline: "Pipeline", jobs: "dict[str, Job]", folder: pathlib.Path, fir
         click.echo(f"nothing to do: all stages up to {last} are done in {folder}")
         return 0
     if first and "train" in stages:
-        launch.forget_trials(folder)
+        Folders(folder).begin_anew()
     if "clean" in stages and jobs[stages[0]].cluster.settings.start == "local":
         consistency.check_key(pipeline.path, pipeline.sections)
     records.replace(folder / "pipeline.toml", config.to_toml(pipeline.as_written()).encode())

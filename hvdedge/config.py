@@ -203,6 +203,10 @@ class Tuning:
         """Return the section as TOML would hold it, with all defaults."""
         return {**self.section.as_written(), "space": search_space.as_written(self.space)}
 
+    def searched(self) -> dict[str, Any]:
+        """Return what is searched for and how, but for how long."""
+        return {key: value for key, value in self.as_written().items() if key != "trials"}
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -385,16 +389,12 @@ def tuned(pipeline: Pipeline, folder: pathlib.Path) -> Pipeline:
         return pipeline
     with contextlib.suppress(InputError, KeyError, TypeError, StopIteration):  # what is no such search is none
         record = records.read(folder / "train.json")
-        if record.status == "done" and _searched(record.options["tune"]) == _searched(pipeline.tune.as_written()):
+        searched = json.loads(json.dumps(pipeline.tune.searched()))
+        if record.status == "done" and record.options["tune"] | {"trials": None} == searched | {"trials": None}:
             best = record.metrics["search"]["best"]
             trial = next(trial for trial in record.metrics["trials"] if trial["number"] == best)
             return settled(pipeline, trial["options"])
     return pipeline
-
-
-def _searched(tune: Mapping[str, Any]) -> str:
-    """Return what is searched for and how, but for how long."""
-    return json.dumps({key: value for key, value in tune.items() if key != "trials"}, sort_keys=True)
 
 
 def settled(pipeline: Pipeline, options: Mapping[str, Any]) -> Pipeline:

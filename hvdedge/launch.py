@@ -21,7 +21,6 @@ from hvdedge.config import ROOT, Pipeline
 from hvdedge.errors import InputError
 from hvdedge.progress import EVENT
 from hvdedge.records import STAGES, RunRecord
-from hvdedge.trial_folders import LEDGER
 
 # What reaches the ranks of the user's shell; all else stays where it is, secrets first of all.
 ALLOWED = {
@@ -195,11 +194,6 @@ def _is_current(folder: pathlib.Path, inputs: dict[str, str]) -> bool:
         else (folder / name).is_file() and records.sha256(folder / name) == digest
         for name, digest in inputs.items()
     )
-
-
-def forget_trials(folder: pathlib.Path) -> None:
-    """Let a search begin anew, where the user starts at its stage or before it."""
-    (folder / "trials" / LEDGER).unlink(missing_ok=True)
 
 
 def pending(pipeline: Pipeline, folder: pathlib.Path, first: str | None, last: str) -> list[str]:

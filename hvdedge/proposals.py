@@ -51,6 +51,7 @@ class Proposals:
     ):
         """`first`: the options of the first trial; `sampler`: makes the one that draws with a seed."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        min_epochs = min_epochs or max(1, epochs // 9)
         halving = optuna.pruners.SuccessiveHalvingPruner(min_resource=min_epochs, reduction_factor=reduction_factor)
         pruner = halving if early_ending == "asha" else optuna.pruners.NopPruner()
         self._study = optuna.create_study(direction="maximize" if rises else "minimize", pruner=pruner)

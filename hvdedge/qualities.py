@@ -3,7 +3,6 @@
 The rows that judge a trial are those for validation, so that the test rows judge what was chosen, once.
 """
 
-import math
 import pathlib
 
 from hvdedge.errors import InputError
@@ -13,7 +12,7 @@ RISING = ("accuracy", "precision", "recall", "f1", "auc", "average_precision", "
 FALLING = ("loss", "mse", "mae", "rmse")
 COSTS_RISING = ("examples_per_second",)
 COSTS_FALLING = ("step_seconds", "bytes_per_step", "idle_share", "parameters", "steps")
-VALIDATION = "validation_"
+VALIDATION = "validation_"  # before the names of measures over these rows
 COSTS = (*COSTS_RISING, *COSTS_FALLING)
 ALL = (*RISING, *FALLING, *COSTS)
 
@@ -33,11 +32,6 @@ def find(path: pathlib.Path, name: str) -> str:
 def rises(name: str) -> bool:
     """Tell whether more of a measure is better."""
     return name in (*RISING, *COSTS_RISING)
-
-
-def number(value: object) -> float | None:
-    """Return a measure's value; None where it has none that can be compared."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def is_cost(name: str) -> bool:

@@ -9,13 +9,13 @@ from typing import Any
 from hvdedge import records
 from hvdedge.errors import InputError
 from hvdedge.methods import unknown
+from hvdedge.qualities import VALIDATION
 from hvdedge.records import RunRecord
 
 STAGES = ("prepare", "clean", "extract", "train")  # that have to be done
 WORSE = 0.005  # of the rows: how much less accurate than the best model a smaller one may be
 MORE_ERROR = 1.01  # times the best model's, where models are judged by their errors
 KERAS = "model.keras"
-VALIDATION = "validation_"  # before the names of measures over validation rows
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,10 @@ class Folders:
             return before, f"goes on with trials of an earlier search; the last one's are in {aside.name}"
         return Ledger(key), told
 
+    def begin_anew(self) -> None:
+        """Let a search that opens the ledger find none."""
+        (self._trials / LEDGER).unlink(missing_ok=True)
+
     def write(self, ledger: Ledger) -> None:
         """Write the ledger, whole or not at all."""
         ledger.write(self._trials / LEDGER)

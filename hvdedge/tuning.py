@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from hvdedge import qualities, records, recovery, tasks, training
+from hvdedge import consistency, qualities, records, recovery, runs, tasks, training
 from hvdedge.config import IN_RUN, settled
 from hvdedge.errors import FULL, InputError, RankError, one_line
 from hvdedge.judging import judge
@@ -75,10 +75,7 @@ class _Search:
         self._linked = STAGES[: STAGES.index(self._stages[0])]
         size = tune.settings["ranks"]
         with agree(stage.comm):
-            if size > stage.comm.size:
-                raise InputError(
-                    f"tune.ranks: received {size} on {stage.comm.size} ranks, allowed: up to these; lower it"
-                )
+            consistency.check_ranks(stage.pipeline.path, {"train": stage.section}, stage.comm.size, tune)
             self._check(open_features(stage.folder / "features.h5"))
         self._groups = [list(range(first, first + size)) for first in range(0, stage.comm.size - size + 1, size)]
         left = stage.comm.size - size * len(self._groups)
@@ -110,7 +107,6 @@ class _Search:
     def _key(self) -> str:
         """Collective. Return what all trials have in common: how and what is searched for, other options, inputs."""
         pipeline, tune = self._stage.pipeline, self._tune
-        written = {key: value for key, value in tune.as_written().items() if key != "trials"}
         options = {name: pipeline.options(name) for name in self._stages}
         for key in tune.space:
             _take_out(options, key.split("."))
@@ -120,7 +116,7 @@ class _Search:
             for record in records.read_run(self._stage.folder).values() if self._stage.is_root else ():
                 if record.stage in self._linked:
                     inputs |= {name: output.sha256 for name, output in record.outputs.items()}
-        text = json.dumps([written, options, inputs], sort_keys=True, default=list)
+        text = json.dumps([tune.searched(), options, inputs], sort_keys=True, default=list)
         return bcast_json(hashlib.sha256(text.encode()).hexdigest(), self._stage.comm)
 
     def _open(self, key: str) -> Office:
@@ -265,7 +261,7 @@ class _Search:
         else:
             trial.take(stage.metrics, stage.history)
         if trial.value is None and not qualities.is_cost(self._metric):
-            trial.value = qualities.number(judge(folder, "validation", comm).get(self._metric))
+            trial.value = runs.number(judge(folder, "validation", comm).get(self._metric))
         with agree(comm):
             trial.rows = open_features(folder / "features.h5").rows("validation")
             if trial.value is None:
@@ -387,14 +383,14 @@ class _Turn:
             return None
         name = f"{qualities.VALIDATION}{self._metric}"
         if name in curves:
-            return qualities.number(curves[name][-1])
-        loss = qualities.number(curves[f"{qualities.VALIDATION}loss"][-1])
+            return runs.number(curves[name][-1])
+        loss = runs.number(curves[f"{qualities.VALIDATION}loss"][-1])
         return None if loss is None else -loss if self._rises else loss
 
     def take(self, metrics: dict[str, Any], history: dict[str, list]) -> None:
         """Take in what the record of train says."""
         name = self._metric if qualities.is_cost(self._metric) else f"{qualities.VALIDATION}{self._metric}"
-        self.value = qualities.number(metrics.get(name))
+        self.value = runs.number(metrics.get(name))
         self.epochs = len(history["loss"])
 
 

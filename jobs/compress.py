@@ -13,9 +13,9 @@ from hvdedge import tasks
 from hvdedge.compressed import CompressedModel, Runner
 from hvdedge.config import IN_RUN
 from hvdedge.parallel import MeteredComm, agree, allgather_bytes, bcast_json, block, largest
+from hvdedge.qualities import VALIDATION
 from hvdedge.stage import Stage, start
 from hvdedge.tensors import FeatureReader, open_features
-from hvdedge.trained_runs import VALIDATION
 
 if TYPE_CHECKING:
     from hvdedge.retraining import Retraining

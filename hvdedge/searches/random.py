@@ -34,5 +34,5 @@ def search(
     return Proposals(
         *(space, first, rises, seed),
         lambda seed: optuna.samplers.RandomSampler(seed=seed),
-        *(early_ending, min_epochs or max(1, epochs // 9), reduction_factor, epochs),
+        *(early_ending, min_epochs, reduction_factor, epochs),
     )

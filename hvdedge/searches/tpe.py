@@ -40,5 +40,5 @@ def search(
     return Proposals(
         *(space, first, rises, seed),
         lambda seed: optuna.samplers.TPESampler(n_startup_trials=drawn, seed=seed),
-        *(early_ending, min_epochs or max(1, epochs // 9), reduction_factor, epochs),
+        *(early_ending, min_epochs, reduction_factor, epochs),
     )
